@@ -1,0 +1,260 @@
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class SampleType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SAMPLE_TYPE_UNSPECIFIED: _ClassVar[SampleType]
+    SAMPLE_TYPE_UINT8: _ClassVar[SampleType]
+    SAMPLE_TYPE_UINT16: _ClassVar[SampleType]
+
+class ImageFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    IMAGE_FORMAT_UNSPECIFIED: _ClassVar[ImageFormat]
+    IMAGE_FORMAT_PNG: _ClassVar[ImageFormat]
+    IMAGE_FORMAT_RAW: _ClassVar[ImageFormat]
+SAMPLE_TYPE_UNSPECIFIED: SampleType
+SAMPLE_TYPE_UINT8: SampleType
+SAMPLE_TYPE_UINT16: SampleType
+IMAGE_FORMAT_UNSPECIFIED: ImageFormat
+IMAGE_FORMAT_PNG: ImageFormat
+IMAGE_FORMAT_RAW: ImageFormat
+
+class RawImage(_message.Message):
+    __slots__ = ("height_px", "width_px", "sample_type", "pixels", "mask")
+    HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_PX_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    PIXELS_FIELD_NUMBER: _ClassVar[int]
+    MASK_FIELD_NUMBER: _ClassVar[int]
+    height_px: int
+    width_px: int
+    sample_type: SampleType
+    pixels: bytes
+    mask: bytes
+    def __init__(self, height_px: _Optional[int] = ..., width_px: _Optional[int] = ..., sample_type: _Optional[_Union[SampleType, str]] = ..., pixels: _Optional[bytes] = ..., mask: _Optional[bytes] = ...) -> None: ...
+
+class ValueRange(_message.Message):
+    __slots__ = ("minimum", "maximum")
+    MINIMUM_FIELD_NUMBER: _ClassVar[int]
+    MAXIMUM_FIELD_NUMBER: _ClassVar[int]
+    minimum: float
+    maximum: float
+    def __init__(self, minimum: _Optional[float] = ..., maximum: _Optional[float] = ...) -> None: ...
+
+class UpscaleOptions(_message.Message):
+    __slots__ = ("steps", "texture", "seed")
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    TEXTURE_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    steps: int
+    texture: float
+    seed: int
+    def __init__(self, steps: _Optional[int] = ..., texture: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
+
+class UpscaleParameters(_message.Message):
+    __slots__ = ("model", "scale", "options", "value_ranges", "required_revision")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SCALE_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    VALUE_RANGES_FIELD_NUMBER: _ClassVar[int]
+    REQUIRED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    scale: str
+    options: UpscaleOptions
+    value_ranges: _containers.RepeatedCompositeFieldContainer[ValueRange]
+    required_revision: str
+    def __init__(self, model: _Optional[str] = ..., scale: _Optional[str] = ..., options: _Optional[_Union[UpscaleOptions, _Mapping]] = ..., value_ranges: _Optional[_Iterable[_Union[ValueRange, _Mapping]]] = ..., required_revision: _Optional[str] = ...) -> None: ...
+
+class GetModelInfoRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetModelInfoResponse(_message.Message):
+    __slots__ = ("models", "default_model", "limits", "gateway_version")
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_MODEL_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    GATEWAY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[ModelInfo]
+    default_model: str
+    limits: Limits
+    gateway_version: str
+    def __init__(self, models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., default_model: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., gateway_version: _Optional[str] = ...) -> None: ...
+
+class ModelInfo(_message.Message):
+    __slots__ = ("name", "description", "revision", "min_scale", "max_scale", "default_options", "generative", "engine", "device", "window_px", "stride_px", "default_scale")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    MIN_SCALE_FIELD_NUMBER: _ClassVar[int]
+    MAX_SCALE_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    GENERATIVE_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_PX_FIELD_NUMBER: _ClassVar[int]
+    STRIDE_PX_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_SCALE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    description: str
+    revision: str
+    min_scale: str
+    max_scale: str
+    default_options: UpscaleOptions
+    generative: bool
+    engine: str
+    device: str
+    window_px: int
+    stride_px: int
+    default_scale: str
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., revision: _Optional[str] = ..., min_scale: _Optional[str] = ..., max_scale: _Optional[str] = ..., default_options: _Optional[_Union[UpscaleOptions, _Mapping]] = ..., generative: bool = ..., engine: _Optional[str] = ..., device: _Optional[str] = ..., window_px: _Optional[int] = ..., stride_px: _Optional[int] = ..., default_scale: _Optional[str] = ...) -> None: ...
+
+class Limits(_message.Message):
+    __slots__ = ("max_source_px", "max_target_px", "max_message_bytes", "max_steps", "max_texture")
+    MAX_SOURCE_PX_FIELD_NUMBER: _ClassVar[int]
+    MAX_TARGET_PX_FIELD_NUMBER: _ClassVar[int]
+    MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_STEPS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TEXTURE_FIELD_NUMBER: _ClassVar[int]
+    max_source_px: int
+    max_target_px: int
+    max_message_bytes: int
+    max_steps: int
+    max_texture: float
+    def __init__(self, max_source_px: _Optional[int] = ..., max_target_px: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_steps: _Optional[int] = ..., max_texture: _Optional[float] = ...) -> None: ...
+
+class PlanUpscaleRequest(_message.Message):
+    __slots__ = ("source_height_px", "source_width_px", "parameters", "sample_type", "cores_per_tile")
+    SOURCE_HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_WIDTH_PX_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    CORES_PER_TILE_FIELD_NUMBER: _ClassVar[int]
+    source_height_px: int
+    source_width_px: int
+    parameters: UpscaleParameters
+    sample_type: SampleType
+    cores_per_tile: int
+    def __init__(self, source_height_px: _Optional[int] = ..., source_width_px: _Optional[int] = ..., parameters: _Optional[_Union[UpscaleParameters, _Mapping]] = ..., sample_type: _Optional[_Union[SampleType, str]] = ..., cores_per_tile: _Optional[int] = ...) -> None: ...
+
+class PlanUpscaleResponse(_message.Message):
+    __slots__ = ("plan", "windows", "estimated_time")
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    WINDOWS_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATED_TIME_FIELD_NUMBER: _ClassVar[int]
+    plan: Plan
+    windows: int
+    estimated_time: _duration_pb2.Duration
+    def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ..., windows: _Optional[int] = ..., estimated_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class Plan(_message.Message):
+    __slots__ = ("source_height_px", "source_width_px", "target_height_px", "target_width_px", "scale_numerator", "scale_denominator", "model", "revision", "row_spans", "column_spans", "digest", "cores_per_tile", "options")
+    SOURCE_HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_WIDTH_PX_FIELD_NUMBER: _ClassVar[int]
+    TARGET_HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
+    TARGET_WIDTH_PX_FIELD_NUMBER: _ClassVar[int]
+    SCALE_NUMERATOR_FIELD_NUMBER: _ClassVar[int]
+    SCALE_DENOMINATOR_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    ROW_SPANS_FIELD_NUMBER: _ClassVar[int]
+    COLUMN_SPANS_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CORES_PER_TILE_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    source_height_px: int
+    source_width_px: int
+    target_height_px: int
+    target_width_px: int
+    scale_numerator: int
+    scale_denominator: int
+    model: str
+    revision: str
+    row_spans: _containers.RepeatedCompositeFieldContainer[Span]
+    column_spans: _containers.RepeatedCompositeFieldContainer[Span]
+    digest: str
+    cores_per_tile: int
+    options: UpscaleOptions
+    def __init__(self, source_height_px: _Optional[int] = ..., source_width_px: _Optional[int] = ..., target_height_px: _Optional[int] = ..., target_width_px: _Optional[int] = ..., scale_numerator: _Optional[int] = ..., scale_denominator: _Optional[int] = ..., model: _Optional[str] = ..., revision: _Optional[str] = ..., row_spans: _Optional[_Iterable[_Union[Span, _Mapping]]] = ..., column_spans: _Optional[_Iterable[_Union[Span, _Mapping]]] = ..., digest: _Optional[str] = ..., cores_per_tile: _Optional[int] = ..., options: _Optional[_Union[UpscaleOptions, _Mapping]] = ...) -> None: ...
+
+class Span(_message.Message):
+    __slots__ = ("core_start", "core_stop", "source_start_px", "source_stop_px", "target_start_px", "target_stop_px")
+    CORE_START_FIELD_NUMBER: _ClassVar[int]
+    CORE_STOP_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_START_PX_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_STOP_PX_FIELD_NUMBER: _ClassVar[int]
+    TARGET_START_PX_FIELD_NUMBER: _ClassVar[int]
+    TARGET_STOP_PX_FIELD_NUMBER: _ClassVar[int]
+    core_start: int
+    core_stop: int
+    source_start_px: int
+    source_stop_px: int
+    target_start_px: int
+    target_stop_px: int
+    def __init__(self, core_start: _Optional[int] = ..., core_stop: _Optional[int] = ..., source_start_px: _Optional[int] = ..., source_stop_px: _Optional[int] = ..., target_start_px: _Optional[int] = ..., target_stop_px: _Optional[int] = ...) -> None: ...
+
+class UpscaleRequest(_message.Message):
+    __slots__ = ("parameters", "encoded", "raw", "output_format")
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    ENCODED_FIELD_NUMBER: _ClassVar[int]
+    RAW_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    parameters: UpscaleParameters
+    encoded: bytes
+    raw: RawImage
+    output_format: ImageFormat
+    def __init__(self, parameters: _Optional[_Union[UpscaleParameters, _Mapping]] = ..., encoded: _Optional[bytes] = ..., raw: _Optional[_Union[RawImage, _Mapping]] = ..., output_format: _Optional[_Union[ImageFormat, str]] = ...) -> None: ...
+
+class UpscaleResponse(_message.Message):
+    __slots__ = ("encoded", "raw", "metadata")
+    ENCODED_FIELD_NUMBER: _ClassVar[int]
+    RAW_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    encoded: bytes
+    raw: RawImage
+    metadata: UpscaleMetadata
+    def __init__(self, encoded: _Optional[bytes] = ..., raw: _Optional[_Union[RawImage, _Mapping]] = ..., metadata: _Optional[_Union[UpscaleMetadata, _Mapping]] = ...) -> None: ...
+
+class UpscaleMetadata(_message.Message):
+    __slots__ = ("target_height_px", "target_width_px", "model", "revision", "options", "scale_numerator", "scale_denominator", "tiles", "windows", "cache_hits", "empty_windows", "computed_windows", "out_of_range_samples", "latency", "engine", "device", "format")
+    TARGET_HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
+    TARGET_WIDTH_PX_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    SCALE_NUMERATOR_FIELD_NUMBER: _ClassVar[int]
+    SCALE_DENOMINATOR_FIELD_NUMBER: _ClassVar[int]
+    TILES_FIELD_NUMBER: _ClassVar[int]
+    WINDOWS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_HITS_FIELD_NUMBER: _ClassVar[int]
+    EMPTY_WINDOWS_FIELD_NUMBER: _ClassVar[int]
+    COMPUTED_WINDOWS_FIELD_NUMBER: _ClassVar[int]
+    OUT_OF_RANGE_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    target_height_px: int
+    target_width_px: int
+    model: str
+    revision: str
+    options: UpscaleOptions
+    scale_numerator: int
+    scale_denominator: int
+    tiles: int
+    windows: int
+    cache_hits: int
+    empty_windows: int
+    computed_windows: int
+    out_of_range_samples: int
+    latency: _duration_pb2.Duration
+    engine: str
+    device: str
+    format: ImageFormat
+    def __init__(self, target_height_px: _Optional[int] = ..., target_width_px: _Optional[int] = ..., model: _Optional[str] = ..., revision: _Optional[str] = ..., options: _Optional[_Union[UpscaleOptions, _Mapping]] = ..., scale_numerator: _Optional[int] = ..., scale_denominator: _Optional[int] = ..., tiles: _Optional[int] = ..., windows: _Optional[int] = ..., cache_hits: _Optional[int] = ..., empty_windows: _Optional[int] = ..., computed_windows: _Optional[int] = ..., out_of_range_samples: _Optional[int] = ..., latency: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., engine: _Optional[str] = ..., device: _Optional[str] = ..., format: _Optional[_Union[ImageFormat, str]] = ...) -> None: ...
