@@ -1,0 +1,6 @@
+"""The science of HNDSR: geometry, tiling, noise, engines and networks, without Triton or gRPC."""
+
+import os
+
+# onnxruntime 1.29 and newer sends usage data home from Linux, too, and decides when it is first imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

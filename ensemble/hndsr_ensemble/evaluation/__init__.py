@@ -1,0 +1,1 @@
+"""Reference measurements and the pictures they are made on."""

@@ -1,0 +1,133 @@
+"""How close a result is to the truth, how sharp it is, and whether its seams show.
+
+The protocol of every table in this project: RGB, all three bands together, `BORDER_PX` cut from all sides, the data
+range that of the integer type.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float64, UInt8, UInt16
+from skimage.metrics import mean_squared_error, structural_similarity
+
+BORDER_PX = 4
+"""Pixels cut from every side before measuring: there, methods differ in what they make up beyond the edge."""
+SSIM_WINDOW_PX = 11
+"""Side of the smallest image that SSIM's Gaussian of sigma 1.5, cut off at 3.5 sigma, can measure."""
+HALF_NYQUIST = 0.25
+"""Half of the highest frequency that pixels can carry, in cycles per pixel."""
+
+Picture = UInt8[np.ndarray, "_height _width 3"] | UInt16[np.ndarray, "_height _width 3"]
+
+
+def psnr(image: Picture, truth: Picture, *, border_px: int = BORDER_PX) -> float:
+    """Peak signal-to-noise ratio in dB; infinite for equal images.
+
+    Raises:
+        ValueError: shapes or types differ, or nothing is left inside the border.
+    """
+    inner, reference = _inner(image, truth, border_px)
+    error = float(mean_squared_error(reference, inner))
+    return 10 * math.log10(_data_range(truth) ** 2 / error) if error else math.inf
+
+
+def ssim(image: Picture, truth: Picture, *, border_px: int = BORDER_PX) -> float:
+    """Mean structural similarity, -1 to 1, averaged over the bands.
+
+    Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity", section
+    III.C: Gaussian weights of sigma 1.5 in an 11 x 11 window, population covariance, K1 = 0.01, K2 = 0.03.
+
+    Raises:
+        ValueError: shapes or types differ, or less than 11 x 11 px is left inside the border.
+    """
+    inner, reference = _inner(image, truth, border_px, least_px=SSIM_WINDOW_PX)
+    return float(
+        structural_similarity(
+            reference,
+            inner,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=_data_range(truth),
+            channel_axis=-1,
+        )
+    )
+
+
+def high_frequency_ratio(image: Picture, truth: Picture, *, border_px: int = BORDER_PX) -> float:
+    """Energy of `image` above half Nyquist over that of `truth`: 1 is as much, less is blurrier, more is noisier.
+
+    The energy is the sum over the bands of the power spectrum at radial frequencies above 0.25 cycles per pixel, of the
+    image without its mean under a Hann window. It says how much detail there is, not whether it is true.
+
+    Raises:
+        ValueError: shapes or types differ, or nothing is left inside the border.
+    """
+    inner, reference = _inner(image, truth, border_px)
+    found, wanted = _high_frequency_energy(inner), _high_frequency_energy(reference)
+    if wanted == 0:
+        return 1.0 if found == 0 else math.inf
+    return found / wanted
+
+
+def gradient_ratio_at(image: Picture, rows: Sequence[int], columns: Sequence[int]) -> float:
+    """Mean absolute gradient across the given borders over that across the median border: 1 is no visible seam.
+
+    The gradient across a border is the mean absolute difference of the pixels on its two sides, along its whole length
+    and over the bands. Borders between rows are compared with the median of all borders between rows, those between
+    columns with theirs; the result is the mean over all given borders.
+
+    Args:
+        image: the result.
+        rows: borders by the row below them, 1 to height - 1.
+        columns: borders by the column right of them, 1 to width - 1.
+
+    Raises:
+        ValueError: no border is given, or one lies outside the image.
+    """
+    ratios = [ratio for axis, at in ((0, rows), (1, columns)) for ratio in _border_ratios(image, axis, at)]
+    if not ratios:
+        raise ValueError("no border is given")
+    return float(np.mean(ratios))
+
+
+def _border_ratios(image: Picture, axis: int, borders: Sequence[int]) -> Sequence[float]:
+    if not borders:
+        return []
+    if min(borders) < 1 or max(borders) >= image.shape[axis]:
+        raise ValueError(f"borders lie between 1 and {image.shape[axis] - 1}, not {min(borders)} to {max(borders)}")
+    steps = np.abs(np.diff(image.astype(np.float64), axis=axis)).mean(axis=(1 - axis, 2))
+    typical = float(np.median(steps))
+    if typical == 0:
+        return [1.0 if steps[border - 1] == 0 else math.inf for border in borders]
+    return [float(steps[border - 1]) / typical for border in borders]
+
+
+def _high_frequency_energy(image: Picture) -> float:
+    values = image.astype(np.float64)
+    values = (values - values.mean(axis=(0, 1))) * _hann(image.shape[0], image.shape[1])[..., None]
+    down, across = np.fft.fftfreq(image.shape[0])[:, None], np.fft.fftfreq(image.shape[1])
+    power = np.abs(np.fft.fft2(values, axes=(0, 1))) ** 2
+    return float(power[np.hypot(down, across) > HALF_NYQUIST].sum())
+
+
+def _hann(height: int, width: int) -> Float64[np.ndarray, "height width"]:
+    return np.outer(np.hanning(height), np.hanning(width))
+
+
+def _inner(image: Picture, truth: Picture, border_px: int, *, least_px: int = 1) -> tuple[Picture, Picture]:
+    if image.shape != truth.shape or image.dtype != truth.dtype:
+        raise ValueError(f"{image.dtype} {image.shape} cannot be measured against {truth.dtype} {truth.shape}")
+    if min(image.shape[:2]) - 2 * border_px < least_px:
+        raise ValueError(
+            f"{image.shape[1]} x {image.shape[0]} px leave nothing to measure inside {border_px} px of border"
+        )
+    inside = slice(border_px, image.shape[0] - border_px), slice(border_px, image.shape[1] - border_px)
+    return image[inside], truth[inside]
+
+
+def _data_range(image: Picture) -> int:
+    return int(np.iinfo(image.dtype).max)

@@ -1,0 +1,55 @@
+"""Layers that more than one network uses."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+
+NORM_EPSILON = 1e-6
+
+
+def conv3(inputs: int, outputs: int, *, stride: int = 1) -> nn.Conv2d:
+    """A 3 × 3 convolution that pads one pixel of zeros."""
+    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
+
+
+def film(h: Float[Tensor, "n c h w"], modulation: Float[Tensor, "n 2*c"]) -> Float[Tensor, "n c h w"]:
+    """Scale and shift every channel; the first half of `modulation` is the gain minus one, the second the shift.
+
+    Source: FiLM, arXiv 1709.07871, eq. 2.
+    """
+    gain, shift = modulation[:, :, None, None].chunk(2, dim=1)
+    return h * (1 + gain) + shift
+
+
+class ResidualBlock(nn.Module):
+    """`x + conv2(silu(conv1(x)))` on a constant number of channels, without normalisation.
+
+    Source: the block of EDSR, arXiv 1707.02921, fig. 2c, with SiLU.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = conv3(channels, channels)
+        self.conv2 = conv3(channels, channels)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Refine `x` at its own resolution."""
+        return x + self.conv2(F.silu(self.conv1(x)))
+
+
+class ChannelNorm(nn.Module):
+    """Root-mean-square normalisation over the channels of each pixel, with a learnt gain; blind to other pixels.
+
+    Source: RMSNorm, arXiv 1910.07467, eq. 4.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(1, channels, 1, 1))
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Bring every pixel to unit mean square over its channels, times the gain."""
+        # Squares are averaged in fp32 whatever the activations are.
+        power = x.float().square().mean(dim=1, keepdim=True)
+        return x * torch.rsqrt(power + NORM_EPSILON).to(x.dtype) * self.gain

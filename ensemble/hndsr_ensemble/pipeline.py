@@ -1,0 +1,61 @@
+"""The window models in one process: what Triton's answer is compared with, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from hndsr_ensemble.bicubic import bicubic_windows
+from hndsr_ensemble.diffusion import draw_latent, read_residual_std
+from hndsr_ensemble.engines import load_engine
+from hndsr_ensemble.manifest import VERSION_FOLDER, Manifest
+from hndsr_ensemble.serving import ServingSettings
+from hndsr_ensemble.windows import WindowBatch, WindowFunction
+
+
+class HndsrWindows:
+    """FNO, DDIM over the UNet, decoder: the ensemble `hndsr_window` without Triton."""
+
+    def __init__(self, repository: Path, settings: ServingSettings) -> None:
+        self.fno, self.unet, self.decoder = (
+            load_engine(repository, name, settings) for name in ("fno", "unet", "decoder")
+        )
+        self._residual_std = read_residual_std(repository / "unet" / VERSION_FOLDER / "weights.safetensors")
+
+    def __call__(self, batch: WindowBatch) -> Float32[np.ndarray, "n 3 256 256"]:
+        """Run a batch of windows."""
+        tensors = batch.tensors(("LR", "SCALE", "ORIGIN", "POSITION", "SEED", "STEPS", "TEXTURE"))
+        scale = tensors["SCALE"]
+        prior = self.fno.run({"lr": tensors["LR"], "scale": scale, "origin": tensors["ORIGIN"]})
+        latent = draw_latent(
+            prior,
+            velocity=lambda x, t: self.unet.run({"x": x, "t": t, "prior": prior, "scale": scale}),
+            residual_std=self._residual_std,
+            seed=tensors["SEED"],
+            position=tensors["POSITION"],
+            steps=tensors["STEPS"],
+            texture=tensors["TEXTURE"],
+        )
+        return self.decoder.run({"latent": latent})
+
+
+def load_pipeline(repository: Path, manifest: Manifest, settings: ServingSettings) -> WindowFunction:
+    """The window function of a model in this process.
+
+    Raises:
+        KeyError: for a model that exists in Triton only.
+    """
+    return PIPELINES[manifest.triton_model](repository, manifest, settings)
+
+
+def _bicubic(repository: Path, manifest: Manifest, settings: ServingSettings) -> WindowFunction:  # noqa: ARG001
+    return lambda batch: bicubic_windows(batch.lr, batch.positions, scale=batch.scale, geometry=manifest.geometry)
+
+
+PIPELINES: dict[str, Callable[[Path, Manifest, ServingSettings], WindowFunction]] = {
+    "hndsr_window": lambda repository, _, settings: HndsrWindows(repository, settings),
+    "bicubic": _bicubic,
+}

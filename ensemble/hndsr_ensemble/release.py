@@ -1,0 +1,101 @@
+"""`python -m hndsr_ensemble.release MODEL_REPOSITORY` seals the repository: its manifests and their probes.
+
+Run it after the networks or their ONNX files changed, and commit what it writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from hndsr_ensemble.manifest import MANIFEST, VERSION_FOLDER, Manifest, file_digest
+from hndsr_ensemble.noise import TORUS_SIDE, torus_digest
+from hndsr_ensemble.pipeline import load_pipeline
+from hndsr_ensemble.probe import PROBE, probe_axis, probe_batch, probe_cases, quantise_windows
+from hndsr_ensemble.serving import ServingSettings
+
+NETWORK_FILES = [
+    f"{model}/1/{name}" for model in ("decoder", "fno", "unet") for name in ("model.onnx", "weights.safetensors")
+]
+GEOMETRY: dict[str, Any] = {
+    "window_px": 256,
+    "stride_px": 224,
+    "min_scale": "1.5",
+    "max_scale": "8",
+    "default_scale": "4",
+}
+DOCUMENTS: tuple[dict[str, Any], ...] = (
+    {
+        "name": "hndsr",
+        "description": "Autoencoder, Fourier Neural Operator and residual diffusion; aerial RGB imagery.",
+        "triton_model": "hndsr_window",
+        "requires": ["fno", "ddim", "unet", "decoder"],
+        **GEOMETRY,
+        "source_halo_px": 0,
+        "inputs": ["LR", "SCALE", "ORIGIN", "SEED", "POSITION", "STEPS", "TEXTURE"],
+        "generative": True,
+        "default_options": {"steps": 4, "texture": 1.0, "seed": 0},
+        "noise_period_px": 4 * TORUS_SIDE,
+        "files": NETWORK_FILES,
+        "provenance": {
+            "training_images": "about 1,260 UC Merced Land Use images (USGS orthophotos, 0.3 m) and 40 drone frames",
+            "degradation": "antialiased bicubic (a = -0.5), rounded to 8 bits",
+            "scales_trained": "1.7 to 8",
+            "trained": "2026-11-20",
+        },
+    },
+    {
+        "name": "bicubic",
+        "description": "Cubic convolution (Keys 1981, a = -1/2): the row that every model is compared with.",
+        "triton_model": "bicubic",
+        "requires": [],
+        **GEOMETRY,
+        "source_halo_px": 2,
+        "inputs": ["LR", "POSITION", "RATIO"],
+        "generative": False,
+        "default_options": {"steps": 0, "texture": 0.0, "seed": 0},
+        "noise_period_px": 1,
+        "files": [],
+        "provenance": {},
+    },
+)
+
+
+def probe_source(side: int) -> UInt8[np.ndarray, "side side 3"]:
+    """A source window with edges, gradients and texture, from integers alone."""
+    y, x = np.mgrid[:side, :side].astype(np.int64)
+    bands = [(y * 3 + x * x // 7) % 256, (x * 5 + y * y // 11) % 256, np.where((x // 9 + y // 13) % 2, 190, 60)]
+    return np.stack(bands, axis=-1).astype(np.uint8)
+
+
+def seal(repository: Path, document: dict[str, Any]) -> Manifest:
+    """Write one window model's manifest with its files' digests, then its probe with the answer of this machine."""
+    files = {name: file_digest(repository / name) for name in document["files"]}
+    text = json.dumps({**document, "noise_digest": torus_digest(), "files": files}, indent=2) + "\n"
+    manifest, folder = Manifest.parse(text), repository / document["triton_model"] / VERSION_FOLDER
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    cases = probe_cases(manifest)
+    source = probe_source(max(probe_axis(manifest, scale).side for scale, _ in cases))
+    run = load_pipeline(repository, manifest, ServingSettings.from_environment({}))
+    windows = quantise_windows(tuple(run(probe_batch(manifest, source, case)) for case in cases))
+    np.savez_compressed(folder / PROBE, source=source, windows=windows)
+    return manifest
+
+
+def main() -> None:
+    """Seal every window model."""
+    parser = argparse.ArgumentParser(prog="python -m hndsr_ensemble.release", description=__doc__)
+    parser.add_argument("repository", metavar="MODEL_REPOSITORY", type=Path)
+    repository = parser.parse_args().repository
+    for document in DOCUMENTS:
+        manifest = seal(repository, document)
+        print(f"{manifest.name}: manifest {manifest.digest[:12]}")  # noqa: T201 - a command's answer
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Tiling: one tile in, its target out, for every window model of the repository."""
+
+import os
+import sys
+
+sys.path[:0] = filter(None, os.environ.get("HNDSR_SITE_PACKAGES", "").split(os.pathsep))
+
+from pathlib import Path
+
+import triton_python_backend_utils as pb_utils
+from hndsr_ensemble.engines import engine_facts
+from hndsr_ensemble.installation import check_numpy
+from hndsr_ensemble.serving import ServingSettings
+from hndsr_ensemble.tile_service import TileRequestError, TileService
+
+INPUTS = (
+    *("MODEL", "PIXELS_U8", "PIXELS_U16", "MASK", "GEOMETRY", "RANGES"),
+    *("STEPS", "TEXTURE", "SEED", "REQUIRED_REVISION"),
+)
+
+
+class TritonPythonModel:
+    """Adapter between Triton's tensors and the tiler."""
+
+    def initialize(self, args):
+        check_numpy()
+        settings = ServingSettings.from_environment()
+        repository = Path(args["model_repository"]).parent
+        self._service = TileService(repository, settings, engine_facts(settings), _window)
+
+    def execute(self, requests):
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request):
+        tensors = ((name, pb_utils.get_input_tensor_by_name(request, name)) for name in INPUTS)
+        inputs = {name: tensor if tensor is None else tensor.as_numpy() for name, tensor in tensors}
+        try:
+            answer = self._service.answer(inputs, cancelled=request.is_cancelled)
+        except TileRequestError as error:
+            code = getattr(pb_utils.TritonError, error.code)
+            return pb_utils.InferenceResponse([], pb_utils.TritonError(str(error), code))
+        return pb_utils.InferenceResponse([pb_utils.Tensor(name, value) for name, value in answer.items()])
+
+
+def _window(model, tensors):
+    request = pb_utils.InferenceRequest(
+        model_name=model,
+        requested_output_names=["WINDOW"],
+        inputs=[pb_utils.Tensor(name, value) for name, value in tensors.items()],
+    )
+    response = request.exec()
+    if response.has_error():
+        raise pb_utils.TritonModelException(response.error().message())
+    return pb_utils.get_output_tensor_by_name(response, "WINDOW").as_numpy()
