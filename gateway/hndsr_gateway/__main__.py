@@ -1,0 +1,124 @@
+"""`hndsr-gateway`: read the settings, serve until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from importlib.metadata import version
+
+from pydantic import ValidationError
+
+from hndsr_gateway.errors import StartupError
+from hndsr_gateway.server import running_gateway
+from hndsr_gateway.settings import ENVIRONMENT_PREFIX, Settings, refuse_unknown
+from hndsr_gateway.triton.errors import TritonDiedError
+
+EXIT_CONFIGURATION = 2
+EXIT_STARTUP = 3
+EXIT_TRITON_DIED = 4
+
+logger = logging.getLogger("hndsr_gateway")
+
+
+class InvalidSettingsError(StartupError):
+    """Settings are not of their type or out of their range; all of them are named."""
+
+    def __init__(self, *, error: ValidationError) -> None:
+        lines = (f"{ENVIRONMENT_PREFIX}{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        super().__init__("; ".join(lines))
+
+
+def main() -> None:
+    """Entry point; exits with 0, 2 (settings), 3 (cannot start) or 4 (Triton ended by itself)."""
+    arguments = _parser().parse_args()
+    try:
+        settings = _settings(arguments)
+    except StartupError as error:
+        _fail(error, EXIT_CONFIGURATION)
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    try:
+        sys.exit(asyncio.run(_serve(settings, managed=arguments.managed)))
+    except StartupError as error:
+        _fail(error, EXIT_STARTUP)
+
+
+def _parser() -> argparse.ArgumentParser:
+    rows = "\n".join(
+        f"  {ENVIRONMENT_PREFIX}{name.upper()}={field.default!r}\n      {field.description}"
+        for name, field in Settings.model_fields.items()
+    )
+    parser = argparse.ArgumentParser(
+        prog="hndsr-gateway",
+        description="Serve super-resolution over gRPC, with an embedded Triton unless HNDSR_TRITON_ENDPOINT is set.",
+        epilog=f"settings (environment variables) and their defaults:\n{rows}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--listen", metavar="HOST:PORT", help="same as HNDSR_LISTEN")
+    parser.add_argument(
+        "--managed",
+        action="store_true",
+        help='once ready print {"address": "HOST:PORT"} on stdout, and stop when stdin is closed',
+    )
+    parser.add_argument("--version", action="version", version=version("hndsr"))
+    return parser
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    refuse_unknown(os.environ)
+    try:
+        return Settings(**({"listen": arguments.listen} if arguments.listen else {}))
+    except ValidationError as error:
+        raise InvalidSettingsError(error=error) from error
+
+
+def _fail(error: StartupError, code: int) -> None:
+    sys.stderr.write(f"hndsr-gateway: error: {error}\n")
+    sys.exit(code)
+
+
+async def _serve(settings: Settings, *, managed: bool) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if managed:
+        await asyncio.get_running_loop().connect_read_pipe(lambda: _StopAtEnd(stop), sys.stdin)
+    run = asyncio.create_task(_run(settings, managed=managed))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({run, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    run.cancel()
+    try:
+        return await run
+    except asyncio.CancelledError:
+        return 0
+
+
+class _StopAtEnd(asyncio.Protocol):
+    """Watches a pipe for its end."""
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
+        self._stop.set()
+
+
+async def _run(settings: Settings, *, managed: bool) -> int:
+    async with running_gateway(settings) as gateway:
+        if managed:
+            sys.stdout.write(json.dumps({"address": gateway.address}) + "\n")
+            sys.stdout.flush()
+        try:
+            await gateway.wait()
+        except TritonDiedError as error:
+            logger.error("%s", error)  # noqa: TRY400 - its message is whole without a traceback
+    return EXIT_TRITON_DIED
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The models as the backend last described them."""
+
+from __future__ import annotations
+
+from hndsr_gateway.backend import TileBackend
+from hndsr_gateway.errors import ModelNotFoundError, UnavailableError
+from hndsr_gateway.types import ModelDescription
+
+
+class Catalogue:
+    """Knows what is served; empty while the backend does not answer."""
+
+    def __init__(self, backend: TileBackend, *, default_model: str) -> None:
+        self._backend, self._default_model = backend, default_model
+        self._models: dict[str, ModelDescription] = {}
+
+    async def refresh(self) -> None:
+        """Ask the backend; forget everything if it cannot answer.
+
+        Raises:
+            UnavailableError: as the backend does.
+        """
+        try:
+            self._models = {model.name: model for model in await self._backend.describe()}
+        except UnavailableError:
+            self.forget()
+            raise
+
+    def forget(self) -> None:
+        """Serve nothing until the next refresh."""
+        self._models = {}
+
+    @property
+    def models(self) -> list[ModelDescription]:
+        """All models.
+
+        Raises:
+            UnavailableError: if there are none now.
+        """
+        if not self._models:
+            raise UnavailableError
+        return list(self._models.values())
+
+    @property
+    def default_model(self) -> str:
+        """The model of requests that name none: the configured one, or the only one there is."""
+        names = [model.name for model in self.models]
+        return self._default_model if self._default_model in names or len(names) > 1 else names[0]
+
+    def find(self, name: str) -> ModelDescription:
+        """A model by name, the default one for an empty name.
+
+        Raises:
+            ModelNotFoundError: if it is not served.
+            UnavailableError: if nothing is served now.
+        """
+        served = [model.name for model in self.models]
+        wanted = name or self.default_model
+        if wanted not in served:
+            raise ModelNotFoundError(name=wanted, served=served)
+        return self._models[wanted]

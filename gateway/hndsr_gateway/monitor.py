@@ -1,0 +1,59 @@
+"""Health that comes from real answers: Triton calls itself ready even when a model's process has died."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from grpc_health.v1 import health, health_pb2
+
+from hndsr.v1 import upscale_pb2
+from hndsr_gateway.catalogue import Catalogue
+from hndsr_gateway.errors import UnavailableError
+
+logger = logging.getLogger(__name__)
+
+SERVICE = upscale_pb2.DESCRIPTOR.services_by_name["UpscaleService"].full_name
+RETRY_INTERVAL_S = 0.25
+
+
+class HealthMonitor:
+    """Refreshes the catalogue again and again and tells grpc.health.v1 whether it could.
+
+    Args:
+        catalogue: is asked to refresh.
+        servicer: answers health checks, for the service and for the whole server.
+        interval_s: between two checks while all is well.
+    """
+
+    def __init__(self, catalogue: Catalogue, servicer: health.aio.HealthServicer, *, interval_s: float) -> None:
+        self._catalogue, self._servicer, self._interval_s = catalogue, servicer, interval_s
+        self.ready = asyncio.Event()
+        """Set while the models answer."""
+
+    async def run(self) -> None:
+        """Check until cancelled."""
+        while True:
+            await self.check()
+            await asyncio.sleep(self._interval_s if self.ready.is_set() else RETRY_INTERVAL_S)
+
+    async def check(self) -> None:
+        """Check once."""
+        try:
+            await self._catalogue.refresh()
+        except UnavailableError:
+            await self.set_serving(serving=False)
+        else:
+            await self.set_serving(serving=True)
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """Tell everybody who watches."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", SERVICE):
+            await self._servicer.set(name, status)
+        if serving != self.ready.is_set():
+            logger.info("now %s", "serving" if serving else "not serving")
+        if serving:
+            self.ready.set()
+        else:
+            self.ready.clear()

@@ -1,0 +1,154 @@
+"""From parameters as a caller writes them to a checked plan."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from hndsr_ensemble.geometry import Axis
+from hndsr_ensemble.manifest import MAX_STEPS, MAX_TEXTURE, Options
+from hndsr_ensemble.scale import Scale, ScaleError
+from hndsr_ensemble.values import Ranges, SampleType, check_ranges, full_ranges
+from hndsr_gateway.errors import (
+    EmptyImageError,
+    ImageTooLargeError,
+    OptionOutOfRangeError,
+    PlanIncompatibleError,
+    RevisionChangedError,
+    ScaleOutOfRangeError,
+    SideTooLongError,
+    ValueRangeError,
+)
+from hndsr_gateway.settings import Settings
+from hndsr_gateway.types import ModelDescription, OptionChoices, Parameters, Plan
+
+MAX_CORES_PER_TILE = 16
+MESSAGE_OVERHEAD_BYTES = 4096
+"""Room for everything in an answer beside its pixels."""
+
+MAX_SIDE_PX = 2**22
+"""Longest side of a target: a plan lists at most 18,725 spans along it, and all products stay within 64 bits."""
+
+
+def checked_scale(text: str, model: ModelDescription) -> Scale:
+    """Read a scale and compare it with what a model supports.
+
+    Raises:
+        ScaleOutOfRangeError: naming the limits.
+    """
+    try:
+        scale = Scale.parse(text)
+    except ScaleError as error:
+        raise ScaleOutOfRangeError(str(error)) from error
+    if not model.manifest.supports(scale):
+        low, high = model.manifest.min_scale, model.manifest.max_scale
+        raise ScaleOutOfRangeError(f"scale {scale} is not within {low} to {high}, which model {model.name!r} supports")
+    return scale
+
+
+def checked_options(choices: OptionChoices, model: ModelDescription) -> Options:
+    """The caller's choices over the model's defaults.
+
+    Raises:
+        OptionOutOfRangeError: naming the option and its limit.
+    """
+    if not model.manifest.generative:
+        return model.manifest.default_options
+    options = choices.over(model.manifest.default_options)
+    if options.steps > MAX_STEPS:
+        raise OptionOutOfRangeError(option="steps", value=options.steps, limit=MAX_STEPS)
+    if not 0 <= options.texture <= MAX_TEXTURE:
+        raise OptionOutOfRangeError(option="texture", value=options.texture, limit=MAX_TEXTURE)
+    return options
+
+
+def checked_ranges(given: tuple[tuple[float, float], ...], dtype: SampleType) -> Ranges:
+    """One range for each band.
+
+    Raises:
+        ValueRangeError: if there are neither none nor three, or one is not within the sample type.
+    """
+    if not given:
+        return full_ranges(dtype)
+    if len(given) != 3:
+        raise ValueRangeError(f"{len(given)} value ranges were given; give none, or one for each of the 3 bands")
+    ranges = np.array(given, dtype=np.float64)
+    try:
+        check_ranges(ranges, dtype)
+    except ValueError as error:
+        raise ValueRangeError(str(error)) from error
+    return ranges
+
+
+def cores_per_tile(model: ModelDescription, options: Options, tile_time_s: float) -> int:
+    """How many cores a tile is wide and high, so that it takes about `tile_time_s` of device time."""
+    side = math.isqrt(int(tile_time_s / max(model.window_time_s(options), 1e-6)))
+    return max(1, min(MAX_CORES_PER_TILE, side))
+
+
+def make_plan(
+    size: tuple[int, int],
+    parameters: Parameters,
+    model: ModelDescription,
+    settings: Settings,
+    *,
+    sample_type: str = "",
+    cores: int = 0,
+) -> Plan:
+    """Cut an image of `size` (height, width) into tiles of `cores` x `cores` cores, 0 for the server's choice.
+
+    Raises:
+        PlanIncompatibleError: if the tiles are too large.
+        EmptyImageError: for a side of 0.
+        SideTooLongError: for a side that a plan cannot list.
+        RevisionChangedError: if another revision is required.
+        InvalidRequestError: if scale or options are out of range.
+    """
+    if parameters.required_revision not in {"", model.revision}:
+        raise RevisionChangedError(required=parameters.required_revision, served=model.revision)
+    if min(size) < 1:
+        raise EmptyImageError
+    if cores > MAX_CORES_PER_TILE:
+        raise PlanIncompatibleError(cores_per_tile=cores, limit=MAX_CORES_PER_TILE)
+    scale = checked_scale(parameters.scale or model.manifest.default_scale, model)
+    options = checked_options(parameters.options, model)
+    rows, columns = (Axis(length, scale, model.manifest.geometry) for length in size)
+    target = (rows.target_length, columns.target_length)
+    if max(target) > MAX_SIDE_PX:
+        raise SideTooLongError(length=max(target), limit=MAX_SIDE_PX)
+    cores = cores or cores_per_tile(model, options, settings.tile_time_s)
+    return Plan(
+        source=size,
+        target=target,
+        scale=scale,
+        model=model.name,
+        revision=model.revision,
+        options=options,
+        value_ranges=parameters.value_ranges,
+        sample_type=sample_type,
+        cores_per_tile=cores,
+        row_spans=rows.spans(cores),
+        column_spans=columns.spans(cores),
+    )
+
+
+def check_unary_size(size: tuple[int, int], *, which: str, limit_px: int) -> None:
+    """Keep a unary call's image within what one process may hold.
+
+    Raises:
+        ImageTooLargeError: naming the size and the limit.
+    """
+    if size[0] * size[1] > limit_px:
+        raise ImageTooLargeError(which=which, height=size[0], width=size[1], limit_px=limit_px)
+
+
+def check_answer_size(size: tuple[int, int], dtype: SampleType, *, limit_bytes: int) -> None:
+    """Refuse before the work what could not be answered after it: raw pixels and their mask in one message.
+
+    Raises:
+        ImageTooLargeError: naming the size and the limit.
+    """
+    bits_per_px = 8 * 3 * dtype.itemsize + 1
+    limit_px = 8 * (limit_bytes - MESSAGE_OVERHEAD_BYTES) // bits_per_px
+    check_unary_size(size, which="target", limit_px=limit_px)

@@ -1,0 +1,202 @@
+"""The gateway as a whole: Triton, service, health and reflection, from start to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from hndsr.v1 import upscale_pb2_grpc
+from hndsr_ensemble.manifest import model_repository, read_manifests
+from hndsr_gateway.backend import TileBackend
+from hndsr_gateway.catalogue import Catalogue
+from hndsr_gateway.errors import StartupError
+from hndsr_gateway.interceptors import ErrorInterceptor
+from hndsr_gateway.monitor import SERVICE, HealthMonitor
+from hndsr_gateway.service import UpscaleService
+from hndsr_gateway.servicer import UpscaleServicer
+from hndsr_gateway.settings import Settings
+from hndsr_gateway.triton.client import TILING_MODEL, TritonBackend
+from hndsr_gateway.triton.embedded import EmbeddedTriton, EmbeddedTritonOptions
+
+logger = logging.getLogger(__name__)
+
+TILE_BYTES = 160 * 2**20
+"""Shared memory of one tile in and out with its windows, in bytes: 3,616² px of 16 bits and their source."""
+
+
+FLUSH_S = 0.5
+"""How long answers may take to leave once the work is done, and health watchers to notice, in seconds."""
+
+
+SMALL_RPCS = 16
+"""Places for calls beside those that are worked on: health checks and watches, descriptions, plans, refusals."""
+
+
+class ListenError(StartupError):
+    """The address cannot be bound."""
+
+    def __init__(self, *, address: str) -> None:
+        super().__init__(
+            f"cannot listen on {address}: it is in use, or no address of this machine; set HNDSR_LISTEN to a free one"
+        )
+
+
+class UnknownModelError(StartupError):
+    """A model is to be served that the repository does not have."""
+
+    def __init__(self, *, names: list[str], served: list[str]) -> None:
+        super().__init__(f"HNDSR_MODELS names {', '.join(names)}; the repository has {', '.join(served)}")
+
+
+class UnknownDefaultModelError(StartupError):
+    """The model of requests that name none is none that is served."""
+
+    def __init__(self, *, name: str, served: list[str]) -> None:
+        super().__init__(f"HNDSR_DEFAULT_MODEL is {name!r}; served are {', '.join(served)}")
+
+
+class NotReadyError(StartupError):
+    """The models did not pass their probe in time."""
+
+    def __init__(self, *, timeout_s: float) -> None:
+        super().__init__(
+            f"the models were not ready within {timeout_s:g} s; see the log, or raise HNDSR_STARTUP_TIMEOUT_S"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A running gateway."""
+
+    address: str
+    triton: EmbeddedTriton | None
+
+    async def wait(self) -> None:
+        """Wait for the embedded Triton to end by itself; for ever without one.
+
+        Raises:
+            TritonDiedError: when it did.
+        """
+        if self.triton is None:
+            await asyncio.Event().wait()
+        else:
+            await self.triton.wait()
+
+
+@contextlib.asynccontextmanager
+async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    """Start everything, yield once the models are ready, and stop everything.
+
+    Raises:
+        StartupError: saying what to mend.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        triton = None if settings.triton_endpoint else EmbeddedTriton(embedded_options(settings))
+        if triton is not None:
+            await stack.enter_async_context(triton)
+        address = settings.triton_endpoint if triton is None else triton.grpc_address
+        backend = TritonBackend(
+            address, describe_timeout_s=settings.health_timeout_s, tile_timeout_s=settings.tile_timeout_s
+        )
+        stack.push_async_callback(backend.close)
+        bound = await stack.enter_async_context(serving(backend, settings))
+        yield Gateway(bound, triton)
+
+
+@contextlib.asynccontextmanager
+async def serving(backend: TileBackend, settings: Settings) -> AsyncIterator[str]:
+    """Serve a backend; yields the bound address once it is ready, and drains at the end.
+
+    Raises:
+        StartupError: if the address cannot be bound or the backend is not ready in time.
+    """
+    catalogue = Catalogue(backend, default_model=settings.default_model)
+    health_servicer = health.aio.HealthServicer()
+    monitor = HealthMonitor(catalogue, health_servicer, interval_s=settings.health_interval_s)
+    await monitor.set_serving(serving=False)
+    server = _server(settings)
+    service = UpscaleService(backend, catalogue, settings)
+    upscale_pb2_grpc.add_UpscaleServiceServicer_to_server(UpscaleServicer(service, settings), server)
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    address = _bind(server, settings.listen)
+    await server.start()
+    checks = asyncio.create_task(monitor.run())
+    try:
+        await _ready(monitor, settings)
+        _check_default_model(catalogue, settings)
+        logger.info("listening on %s, default model %s", address, catalogue.default_model)
+        yield address
+    finally:
+        checks.cancel()
+        await monitor.set_serving(serving=False)
+        await service.drain(settings.drain_grace_s)
+        await server.stop(FLUSH_S)
+
+
+def _check_default_model(catalogue: Catalogue, settings: Settings) -> None:
+    served = [model.name for model in catalogue.models]
+    if "default_model" in settings.model_fields_set and settings.default_model not in served:
+        raise UnknownDefaultModelError(name=settings.default_model, served=served)
+
+
+def _server(settings: Settings) -> Any:
+    return grpc.aio.server(
+        interceptors=[ErrorInterceptor()],
+        maximum_concurrent_rpcs=settings.max_concurrent_requests + SMALL_RPCS,
+        options=[
+            ("grpc.max_receive_message_length", settings.max_message_bytes),
+            ("grpc.max_send_message_length", settings.max_message_bytes),
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+
+
+def _bind(server: Any, listen: str) -> str:
+    try:
+        port = server.add_insecure_port(listen)
+    except RuntimeError as error:
+        raise ListenError(address=listen) from error
+    return f"{listen.rpartition(':')[0]}:{port}"
+
+
+async def _ready(monitor: HealthMonitor, settings: Settings) -> None:
+    try:
+        await asyncio.wait_for(monitor.ready.wait(), settings.startup_timeout_s)
+    except asyncio.TimeoutError as error:
+        raise NotReadyError(timeout_s=settings.startup_timeout_s) from error
+
+
+def embedded_options(settings: Settings) -> EmbeddedTritonOptions:
+    """What the embedded Triton is started with.
+
+    Raises:
+        UnknownModelError: if a model is to be served that the repository does not have.
+    """
+    repository = model_repository()
+    manifests = read_manifests(repository)
+    unknown = [name for name in settings.model_names if name not in manifests]
+    if unknown:
+        raise UnknownModelError(names=unknown, served=list(manifests))
+    chosen = [manifests[name] for name in settings.model_names or manifests]
+    models = {model for manifest in chosen for model in (manifest.triton_model, *manifest.requires)}
+    return EmbeddedTritonOptions(
+        model_repository=repository,
+        models=(TILING_MODEL, *sorted(models)),
+        environment={
+            "HNDSR_ENGINE": settings.engine,
+            "HNDSR_CPU_THREADS": str(settings.cpu_threads),
+            "HNDSR_WINDOW_CACHE_MIB": str(settings.window_cache_mib),
+            "HNDSR_MODELS": settings.models,
+        },
+        startup_timeout_s=settings.startup_timeout_s,
+        required_shared_memory_bytes=settings.max_inflight_tiles * TILE_BYTES,
+    )

@@ -1,0 +1,62 @@
+"""`hndsr.v1.UpscaleService` over the service layer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from importlib.metadata import version
+from typing import Any
+
+from hndsr.v1 import upscale_pb2 as pb
+from hndsr.v1 import upscale_pb2_grpc as pb_grpc
+from hndsr_gateway import convert
+from hndsr_gateway.errors import RequestTimeoutError
+from hndsr_gateway.service import UpscaleService
+from hndsr_gateway.settings import Settings
+
+
+class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
+    """Reads messages, calls the service, writes messages; errors are answered by the interceptor."""
+
+    def __init__(self, service: UpscaleService, settings: Settings) -> None:
+        self._service, self._settings = service, settings
+
+    async def GetModelInfo(self, request: pb.GetModelInfoRequest, context: Any) -> pb.GetModelInfoResponse:  # noqa: N802, ARG002 - the contract's names
+        """The models and limits."""
+        catalogue = self._service.catalogue
+        return pb.GetModelInfoResponse(
+            models=[convert.model_message(model) for model in catalogue.models],
+            default_model=catalogue.default_model,
+            limits=convert.limits_message(self._settings),
+            gateway_version=version("hndsr"),
+        )
+
+    async def PlanUpscale(self, request: pb.PlanUpscaleRequest, context: Any) -> pb.PlanUpscaleResponse:  # noqa: N802, ARG002 - the contract's names
+        """How an image would be cut."""
+        size = (request.source_height_px, request.source_width_px)
+        return await asyncio.to_thread(self._plan, size, request)
+
+    def _plan(self, size: tuple[int, int], request: pb.PlanUpscaleRequest) -> pb.PlanUpscaleResponse:
+        plan, estimated_s = self._service.plan(
+            size,
+            convert.parameters_of(request.parameters),
+            sample_type=convert.sample_type_name(request.sample_type),
+            cores=request.cores_per_tile,
+        )
+        return convert.plan_response(plan, estimated_s=estimated_s)
+
+    async def Upscale(self, request: pb.UpscaleRequest, context: Any) -> pb.UpscaleResponse:  # noqa: N802, ARG002 - the contract's names
+        """One whole image; decoding and encoding leave the event loop free."""
+        start = time.monotonic()
+        try:
+            with self._service.admission():
+                return await asyncio.wait_for(self._upscale(request, start), self._settings.request_timeout_s)
+        except asyncio.TimeoutError as error:
+            raise RequestTimeoutError from error
+
+    async def _upscale(self, request: pb.UpscaleRequest, start: float) -> pb.UpscaleResponse:
+        chosen = convert.output_format(request)
+        source = await asyncio.to_thread(convert.source_of, request, self._settings)
+        upscaled = await self._service.upscale(source, convert.parameters_of(request.parameters))
+        latency_s = time.monotonic() - start
+        return await asyncio.to_thread(convert.upscale_response, upscaled, chosen, latency_s=latency_s)

@@ -1,0 +1,115 @@
+"""The gateway's settings: one frozen object, read from `HNDSR_…` once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from hndsr_gateway.errors import StartupError
+
+ENVIRONMENT_PREFIX = "HNDSR_"
+PORT = "(0|[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+ADDRESS = rf"^(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):{PORT}$"
+FOREIGN_NAMES = frozenset({"HNDSR_TARGET", "HNDSR_SITE_PACKAGES"})
+"""Variables of the clients and of the models' processes."""
+
+
+SERVICE_LINK = re.compile(r"HNDSR_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
+"""What Kubernetes puts into the environment of pods beside a Service named `hndsr` or `hndsr-…`."""
+
+
+class UnknownSettingError(StartupError):
+    """A variable looks like a setting but is none."""
+
+    def __init__(self, *, names: list[str]) -> None:
+        super().__init__(f"unknown settings: {', '.join(names)}; `hndsr-gateway --help` and docs/settings.md list all")
+
+
+class Settings(BaseSettings):
+    """Defaults run on a laptop. Each field is the variable `HNDSR_` plus its name in upper case."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    listen: str = Field(default="127.0.0.1:50051", pattern=ADDRESS)
+    """Address of the gRPC service, `HOST:PORT`; port 0 picks a free one."""
+
+    triton_endpoint: str = Field(default="", pattern=f"^$|{ADDRESS}")
+    """gRPC address of a running Triton, `HOST:PORT`. Empty: the embedded Triton is started."""
+
+    models: str = ""
+    """Window models that the embedded Triton loads, comma-separated. Empty: all."""
+
+    default_model: str = "hndsr"
+    """Model of requests that name none."""
+
+    engine: str = "auto"
+    """Engine of the embedded Triton's networks: `auto` or `onnxruntime`."""
+
+    cpu_threads: int = Field(default=0, ge=0)
+    """Cores that one network's pass may use in the embedded Triton. 0: all."""
+
+    window_cache_mib: int = Field(default=128, ge=0)
+    """Size of the embedded Triton's window cache, in MiB: 5 windows of 8 bits in each; a row of them should fit."""
+
+    max_source_px: int = Field(default=32_000_000, ge=1)
+    """Largest source image of a unary call, in pixels."""
+
+    max_target_px: int = Field(default=64_000_000, ge=1)
+    """Largest target image of a unary call, in pixels."""
+
+    max_message_bytes: int = Field(default=512 * 2**20, ge=2**20, lt=2**31)
+    """Largest gRPC message in either direction, in bytes."""
+
+    max_concurrent_requests: int = Field(default=8, ge=1)
+    """Images that are worked on at once; more are refused. Each may hold its message, source, target and answer."""
+
+    max_inflight_tiles: int = Field(default=1, ge=1)
+    """Tiles in Triton at once: as many as the model `hndsr` has instances."""
+
+    tile_time_s: float = Field(default=2.0, gt=0)
+    """Device time that a tile is sized to, in seconds."""
+
+    tile_timeout_s: float = Field(default=300.0, gt=0)
+    """Longest time that one tile may take in Triton, its wait there included, in seconds."""
+
+    request_timeout_s: float = Field(default=3600.0, gt=0)
+    """Longest time that a unary call may take, in seconds, whatever the caller allows."""
+
+    startup_timeout_s: float = Field(default=120.0, gt=0)
+    """Longest time from start to the passed probe, in seconds."""
+
+    health_interval_s: float = Field(default=5.0, gt=0)
+    """Time between checks of Triton, in seconds."""
+
+    health_timeout_s: float = Field(default=120.0, gt=0)
+    """How long a check may wait behind tiles in Triton before it counts as failed, in seconds."""
+
+    drain_grace_s: float = Field(default=10.0, ge=0)
+    """How long requests in progress may go on after SIGTERM, in seconds."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Lowest level that is logged: DEBUG, INFO, WARNING or ERROR."""
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """`models` as a list."""
+        return tuple(name.strip() for name in self.models.split(",") if name.strip())
+
+
+def refuse_unknown(environment: Mapping[str, str]) -> None:
+    """Refuse misspelt settings, which pydantic would ignore.
+
+    Raises:
+        UnknownSettingError: naming all of them.
+    """
+    known = FOREIGN_NAMES | {ENVIRONMENT_PREFIX + name.upper() for name in Settings.model_fields}
+    looking_alike = (name for name in environment if name.startswith(ENVIRONMENT_PREFIX) and name not in known)
+    unknown = sorted(name for name in looking_alike if not SERVICE_LINK.fullmatch(name))
+    if unknown:
+        raise UnknownSettingError(names=unknown)

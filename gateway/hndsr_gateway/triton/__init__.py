@@ -1,0 +1,1 @@
+"""Triton: its client, and the embedded server that the gateway can start."""

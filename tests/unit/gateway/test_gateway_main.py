@@ -1,0 +1,87 @@
+"""The command `hndsr-gateway`: what it refuses to start with, and how it says so."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import pytest
+
+from hndsr_gateway.__main__ import EXIT_CONFIGURATION, EXIT_STARTUP, main
+from hndsr_gateway.settings import Settings
+
+NOBODY = "127.0.0.1:1"
+"""An address where no Triton listens."""
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Its arguments and environment; what it should refuse and does not, it cannot start with either."""
+    monkeypatch.setattr("sys.argv", ["hndsr-gateway"])
+    for name, value in {"TRITON_ENDPOINT": NOBODY, "LISTEN": "127.0.0.1:0", "STARTUP_TIMEOUT_S": "0.2"}.items():
+        monkeypatch.setenv(f"HNDSR_{name}", value)
+    return monkeypatch
+
+
+def exit_code() -> object:
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+def test_main_refuses_a_misspelt_setting_by_name(
+    command: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.setenv("HNDSR_LISTN", "127.0.0.1:0")
+    assert (exit_code(), "HNDSR_LISTN" in capsys.readouterr().err) == (EXIT_CONFIGURATION, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HNDSR_MAX_SOURCE_PX", "many"),
+        ("HNDSR_MAX_SOURCE_PX", "0"),
+        ("HNDSR_TILE_TIME_S", "0"),
+        ("HNDSR_MAX_MESSAGE_BYTES", str(2**31)),
+        ("HNDSR_LOG_LEVEL", "LOUD"),
+        ("HNDSR_TILE_TIME_S", "inf"),
+    ],
+)
+def test_main_refuses_a_wrong_setting_by_name(
+    command: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    command.setenv(name, value)
+    assert (exit_code(), name in capsys.readouterr().err) == (EXIT_CONFIGURATION, True)
+
+
+def test_main_names_all_wrong_settings(command: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("HNDSR_MAX_SOURCE_PX", "HNDSR_TILE_TIME_S"):
+        command.setenv(name, "-1")
+    exit_code()
+    error = capsys.readouterr().err
+    assert ("HNDSR_MAX_SOURCE_PX" in error, "HNDSR_TILE_TIME_S" in error) == (True, True)
+
+
+def test_main_says_that_it_cannot_start_when_no_triton_answers(
+    command: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (exit_code(), "HNDSR_STARTUP_TIMEOUT_S" in capsys.readouterr().err) == (EXIT_STARTUP, True)
+
+
+def test_main_says_that_it_cannot_start_when_its_address_is_none(
+    command: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.setattr("sys.argv", ["hndsr-gateway", "--listen", "no.such.host.invalid:1"])
+    assert (exit_code(), "HNDSR_LISTEN" in capsys.readouterr().err) == (EXIT_STARTUP, True)
+
+
+def test_main_help_lists_every_setting(command: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    command.setattr("sys.argv", ["hndsr-gateway", "--help"])
+    exit_code()
+    shown = capsys.readouterr().out
+    assert [name for name in Settings.model_fields if f"HNDSR_{name.upper()}=" not in shown] == []
+
+
+def test_main_says_its_version(command: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    command.setattr("sys.argv", ["hndsr-gateway", "--version"])
+    exit_code()
+    assert capsys.readouterr().out.strip() == version("hndsr")

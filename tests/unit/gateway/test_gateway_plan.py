@@ -1,0 +1,232 @@
+"""PlanUpscale: tiles that partition the target, and a name for the whole plan."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from fakes import FakeBackend
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from in_process import THREE_WINDOWS, TINY_TILES, raw, request, run, running, scene
+
+from hndsr.v1 import upscale_pb2 as pb
+from hndsr_ensemble.geometry import Span
+from hndsr_gateway.planning import make_plan
+from hndsr_gateway.settings import Settings
+from hndsr_gateway.types import ModelDescription, Parameters, Plan
+
+BICUBIC: ModelDescription = asyncio.run(FakeBackend(models=("bicubic",)).describe())[0]
+SCALES = st.fractions(min_value="1.5", max_value=8, max_denominator=1000)
+SIDES = st.integers(1, 20_000)
+TILE_TIMES_S = st.sampled_from([1e-6, 0.04, 0.5, 2.0, 1e9])
+
+
+def plan_request(size: tuple[int, int] = (170, 300), **parameters: Any) -> pb.PlanUpscaleRequest:
+    chosen = pb.UpscaleParameters(**{"model": "bicubic", **parameters})
+    return pb.PlanUpscaleRequest(source_height_px=size[0], source_width_px=size[1], parameters=chosen)
+
+
+def planned(
+    message: pb.PlanUpscaleRequest, backend: FakeBackend | None = None, **settings: Any
+) -> pb.PlanUpscaleResponse:
+    """The answer of a gateway of its own."""
+    answers = []
+
+    async def test() -> None:
+        async with running(backend or FakeBackend(), **settings) as client:
+            answers.append(await client.upscale.PlanUpscale(message))
+
+    run(test())
+    return answers[0]
+
+
+def ends_meet(pieces: Sequence[tuple[int, int]], length: int) -> bool:
+    """Whether half-open pieces, none of them empty, cover 0 … length in order and once."""
+    starts, stops = zip(*pieces, strict=True)
+    return (*starts, length) == (0, *stops) and all(start < stop for start, stop in pieces)
+
+
+@given(size=st.tuples(SIDES, SIDES), scale=SCALES, tile_time_s=TILE_TIMES_S)
+@settings(max_examples=50, deadline=None)
+def test_plan_spans_partition_the_target(size: tuple[int, int], scale: Any, tile_time_s: float) -> None:
+    plan = make_plan(size, Parameters(scale=str(scale)), BICUBIC, Settings(tile_time_s=tile_time_s))
+    for spans, length in zip((plan.row_spans, plan.column_spans), plan.target, strict=True):
+        assert ends_meet([(span.target_start, span.target_stop) for span in spans], length)
+
+
+@given(size=st.tuples(SIDES, SIDES), scale=SCALES, tile_time_s=TILE_TIMES_S)
+@settings(max_examples=50, deadline=None)
+def test_plan_spans_partition_the_cores(size: tuple[int, int], scale: Any, tile_time_s: float) -> None:
+    plan = make_plan(size, Parameters(scale=str(scale)), BICUBIC, Settings(tile_time_s=tile_time_s))
+    for spans in (plan.row_spans, plan.column_spans):
+        assert ends_meet([(span.core_start, span.core_stop) for span in spans], spans[-1].core_stop)
+
+
+@given(size=st.tuples(SIDES, SIDES), scale=SCALES, tile_time_s=TILE_TIMES_S)
+@settings(max_examples=50, deadline=None)
+def test_plan_spans_take_source_of_the_image_only(size: tuple[int, int], scale: Any, tile_time_s: float) -> None:
+    plan = make_plan(size, Parameters(scale=str(scale)), BICUBIC, Settings(tile_time_s=tile_time_s))
+    for spans, length in zip((plan.row_spans, plan.column_spans), plan.source, strict=True):
+        assert all(0 <= span.source_start < span.source_stop <= length for span in spans)
+
+
+def test_plan_answers_the_spans_it_was_made_of() -> None:
+    answer = planned(plan_request(), **TINY_TILES).plan
+    plan = make_plan((170, 300), Parameters(), BICUBIC, Settings(**TINY_TILES))
+    assert [span_of(span) for span in answer.row_spans] == list(plan.row_spans)
+    assert [span_of(span) for span in answer.column_spans] == list(plan.column_spans)
+
+
+def span_of(message: pb.Span) -> Span:
+    return Span(
+        message.core_start,
+        message.core_stop,
+        message.source_start_px,
+        message.source_stop_px,
+        message.target_start_px,
+        message.target_stop_px,
+    )
+
+
+def test_plan_cuts_as_upscale_does() -> None:
+    tiles = []
+
+    async def test() -> None:
+        async with running(FakeBackend(), **TINY_TILES) as client:
+            plan = (await client.upscale.PlanUpscale(plan_request(THREE_WINDOWS))).plan
+            answer = await client.upscale.Upscale(request(raw(scene(THREE_WINDOWS))))
+            tiles.extend((len(plan.row_spans) * len(plan.column_spans), answer.metadata.tiles))
+
+    run(test())
+    assert tiles == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "target"),
+    [((170, 300), "4", (680, 1200)), ((1, 3), "1.5", (2, 5)), ((7, 7), "22/7", (22, 22)), ((7, 9), "3.14", (22, 28))],
+)
+def test_plan_says_the_size_of_the_target(size: tuple[int, int], scale: str, target: tuple[int, int]) -> None:
+    plan = planned(plan_request(size, scale=scale)).plan
+    assert (plan.target_height_px, plan.target_width_px) == target
+
+
+@pytest.mark.parametrize(("written", "reduced"), [("", (4, 1)), ("2.50", (5, 2)), ("22/7", (22, 7)), (" 8 ", (8, 1))])
+def test_plan_says_the_scale_as_reduced(written: str, reduced: tuple[int, int]) -> None:
+    plan = planned(plan_request(scale=written)).plan
+    assert (plan.scale_numerator, plan.scale_denominator) == reduced
+
+
+def test_plan_repeats_the_source_size() -> None:
+    plan = planned(plan_request()).plan
+    assert (plan.source_height_px, plan.source_width_px) == (170, 300)
+
+
+def test_plan_says_model_and_revision() -> None:
+    plan = planned(plan_request(), FakeBackend(revision="revision-2")).plan
+    assert (plan.model, plan.revision) == ("bicubic", "revision-2")
+
+
+def test_plan_of_an_image_over_the_unary_limits_is_made() -> None:
+    plan = planned(plan_request((50_000, 40_000)), max_source_px=1, max_target_px=1).plan
+    assert plan.target_height_px == 200_000
+
+
+@pytest.mark.parametrize(("tile_time_s", "tiles"), [(1e-6, 18), (0.04, 6), (0.09, 2), (1e9, 1)])
+def test_plan_sizes_tiles_to_their_time(tile_time_s: float, tiles: int) -> None:
+    plan = planned(plan_request(), tile_time_s=tile_time_s).plan
+    assert len(plan.row_spans) * len(plan.column_spans) == tiles
+
+
+def test_plan_tiles_are_at_most_16_cores_wide() -> None:
+    plan = planned(plan_request((1, 10_000)), tile_time_s=1e9).plan
+    assert {span.core_stop - span.core_start for span in plan.column_spans[:-1]} == {16}
+
+
+def test_plan_digest_is_the_same_every_time() -> None:
+    assert planned(plan_request()).plan.digest == planned(plan_request()).plan.digest
+
+
+def test_plan_digest_does_not_depend_on_how_the_scale_is_written() -> None:
+    assert planned(plan_request(scale="5/2")).plan.digest == planned(plan_request(scale="2.50")).plan.digest
+
+
+def test_plan_digest_changes_with_every_field() -> None:
+    plans: dict[str, Plan] = {
+        "as it is": plan_of(),
+        "height": plan_of(size=(171, 300)),
+        "width": plan_of(size=(170, 301)),
+        "scale": plan_of(scale="4.01"),
+        "tiles": plan_of(tile_time_s=1e-6),
+        "revision": plan_of(model=describe(revision="revision-2")),
+        "model": plan_of(model=describe(models=("hndsr",))),
+    }
+    equal = [pair for pair in itertools.combinations(plans, 2) if plans[pair[0]].digest == plans[pair[1]].digest]
+    assert equal == []
+
+
+def plan_of(
+    *,
+    size: tuple[int, int] = (170, 300),
+    scale: str = "4",
+    tile_time_s: float = 2.0,
+    model: ModelDescription = BICUBIC,
+) -> Plan:
+    return make_plan(size, Parameters(scale=scale), model, Settings(tile_time_s=tile_time_s))
+
+
+def describe(**backend: Any) -> ModelDescription:
+    return asyncio.run(FakeBackend(**{"models": ("bicubic",), **backend}).describe())[0]
+
+
+def test_plan_is_made_when_the_required_revision_is_served() -> None:
+    assert planned(plan_request(required_revision="revision-1")).plan.revision == "revision-1"
+
+
+def test_plan_counts_windows_once() -> None:
+    assert planned(plan_request(), **TINY_TILES).windows == 3 * 6
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "window_s"),
+    [
+        pytest.param("bicubic", {"steps": 10}, 0.01, id="no-network"),
+        pytest.param("hndsr", {}, 0.01 + 4 * 0.02, id="default-steps"),
+        pytest.param("hndsr", {"steps": 10}, 0.01 + 10 * 0.02, id="steps"),
+        pytest.param("hndsr", {"steps": 10, "texture": 0.0}, 0.01, id="nothing-drawn"),
+    ],
+)
+def test_plan_estimates_the_time_of_its_windows(model: str, options: dict[str, float], window_s: float) -> None:
+    answer = planned(plan_request(model=model, options=pb.UpscaleOptions(**options)))
+    assert answer.estimated_time.ToTimedelta().total_seconds() == pytest.approx(18 * window_s)
+
+
+def handed_back(cores: int = 0, **changes: Any) -> pb.PlanUpscaleRequest:
+    """A request for a plan with a given cut."""
+    message = plan_request(**changes)
+    message.cores_per_tile = cores
+    return message
+
+
+def test_plan_handed_back_is_the_same_job_on_a_server_of_another_speed() -> None:
+    plan = planned(handed_back(), **TINY_TILES).plan
+    assert planned(handed_back(plan.cores_per_tile), tile_time_s=1e6).plan == plan
+
+
+def test_plan_of_another_cut_has_another_digest() -> None:
+    assert planned(handed_back(1)).plan.digest != planned(handed_back(2)).plan.digest
+
+
+@pytest.mark.parametrize("options", [{"seed": 1}, {"steps": 1}, {"texture": 0.5}])
+def test_plan_of_other_options_has_another_digest(options: dict[str, Any]) -> None:
+    other = planned(handed_back(1, model="hndsr", options=pb.UpscaleOptions(**options)), FakeBackend()).plan
+    assert other.digest != planned(handed_back(1, model="hndsr"), FakeBackend()).plan.digest
+
+
+def test_plan_of_another_sample_type_has_another_digest() -> None:
+    sixteen = handed_back(1)
+    sixteen.sample_type = pb.SAMPLE_TYPE_UINT16
+    assert planned(sixteen).plan.digest != planned(handed_back(1)).plan.digest
