@@ -1,0 +1,1 @@
+"""Requests from arguments, results from responses and errors from statuses: without transport, for any client."""

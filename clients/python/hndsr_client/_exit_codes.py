@@ -1,0 +1,36 @@
+"""What the exit codes of `hndsr` mean."""
+
+from __future__ import annotations
+
+from hndsr_client.errors import (
+    AccessError,
+    ArgumentError,
+    DeadlineError,
+    EmbeddedGatewayError,
+    HndsrError,
+    ImageTooLargeError,
+    InvalidRequestError,
+    LocalFileError,
+    PreconditionError,
+    UnavailableError,
+)
+
+OK, UNFORESEEN, USAGE, REFUSED, UNAVAILABLE, DEADLINE, LOCAL_FILE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
+# The nearest ancestor wins.
+EXIT_CODES: dict[type[BaseException], int] = {
+    HndsrError: UNFORESEEN,
+    ArgumentError: USAGE,
+    ImageTooLargeError: REFUSED,
+    InvalidRequestError: REFUSED,
+    AccessError: REFUSED,
+    PreconditionError: REFUSED,
+    UnavailableError: UNAVAILABLE,
+    EmbeddedGatewayError: UNAVAILABLE,
+    DeadlineError: DEADLINE,
+    LocalFileError: LOCAL_FILE,
+}
+
+
+def exit_code(error: HndsrError) -> int:
+    """The exit code that says what kind of error ended the command."""
+    return next(EXIT_CODES[cls] for cls in type(error).__mro__ if cls in EXIT_CODES)

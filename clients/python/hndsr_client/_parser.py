@@ -1,0 +1,102 @@
+"""The command line of `hndsr`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from importlib.metadata import version
+
+from hndsr_client import _commands
+from hndsr_client._exit_codes import (
+    DEADLINE,
+    INTERRUPTED,
+    LOCAL_FILE,
+    OK,
+    REFUSED,
+    UNAVAILABLE,
+    UNFORESEEN,
+    USAGE,
+)
+
+TARGET_VARIABLE = "HNDSR_TARGET"
+DEFAULT_TARGET = "127.0.0.1:50051"
+
+EPILOG = f"""\
+environment:
+  {TARGET_VARIABLE}  the service to call where --target is not given (default {DEFAULT_TARGET})
+
+exit codes:
+  {OK}    done
+  {UNFORESEEN}    something unforeseen, here or in the service
+  {USAGE}    the command line is wrong
+  {REFUSED}    the service refused the image or its options
+  {UNAVAILABLE}    the service cannot be reached or cannot answer now
+  {DEADLINE}    the time allowed by --timeout passed
+  {LOCAL_FILE}    a file on this machine cannot be read or written, or the destination exists
+  {INTERRUPTED}  interrupted by Ctrl-C
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser, whose `run` is the subcommand's function."""
+    parser = argparse.ArgumentParser(
+        prog="hndsr",
+        description="Super-resolution of satellite and aerial images.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"hndsr {version('hndsr-client')}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_upscale(commands)
+    _add_plan(commands)
+    _add_info(commands)
+    return parser
+
+
+def _add_upscale(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("upscale", help="upscale an image file into a PNG file")
+    parser.set_defaults(run=_commands.upscale)
+    parser.add_argument("source", metavar="SRC", help="the image file")
+    parser.add_argument("destination", metavar="DST", help="the PNG file to make; it appears when it is whole")
+    parser.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
+    parser.add_argument("--quiet", action="store_true", help="no progress and no closing line")
+    _add_parameters(parser)
+    _add_connection(parser)
+
+
+def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("plan", help="say how large a target would be and how long it would take")
+    parser.set_defaults(run=_commands.plan)
+    parser.add_argument("height_px", metavar="HEIGHT", type=int, help="height of the source in pixels")
+    parser.add_argument("width_px", metavar="WIDTH", type=int, help="width of the source in pixels")
+    _add_parameters(parser)
+    _add_connection(parser)
+
+
+def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("info", help="list the models being served and the limits")
+    parser.set_defaults(run=_commands.info)
+    _add_connection(parser)
+
+
+def _add_parameters(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how to upscale")
+    group.add_argument("--scale", default="4", metavar="S", help="target px per source px: 4, 3.14, 22/7 (default 4)")
+    group.add_argument("--steps", type=int, metavar="N", help="diffusion steps, 0 = prior alone (server's default 4)")
+    group.add_argument("--texture", type=float, metavar="T", help="weight of drawn texture (server's default 1)")
+    group.add_argument("--seed", type=int, metavar="N", help="seed of the noise (server's default 0)")
+    group.add_argument("--model", metavar="NAME", help="model (default: the server's)")
+
+
+def _add_connection(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("where to upscale")
+    where = group.add_mutually_exclusive_group()
+    where.add_argument(
+        "--target",
+        metavar="HOST:PORT",
+        default=os.environ.get(TARGET_VARIABLE) or DEFAULT_TARGET,
+        help=f"the service (default: {TARGET_VARIABLE}, else {DEFAULT_TARGET})",
+    )
+    where.add_argument("--embedded", action="store_true", help="start a gateway on this machine for this command")
+    group.add_argument("--timeout", type=float, metavar="S", help="seconds that a call may take (default: any)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")

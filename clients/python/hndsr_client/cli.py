@@ -1,0 +1,70 @@
+"""The command `hndsr`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from hndsr_client._exit_codes import INTERRUPTED, LOCAL_FILE, OK, exit_code
+from hndsr_client.errors import HndsrError, LocalFileError, ServiceError
+
+# What arguments of the SDK, and what it says of them, are called on the command line.
+ARGUMENTS = {
+    "scale": "--scale",
+    "steps": "--steps",
+    "texture": "--texture",
+    "seed": "--seed",
+    "model": "--model",
+    "the target": "--target",
+    "timeout_s": "--timeout",
+    "source_height_px": "HEIGHT",
+    "source_width_px": "WIDTH",
+}
+OVERWRITING = "allow overwriting it", "replace it with --overwrite"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    try:
+        _run(arguments)
+    except HndsrError as error:
+        return _fail(_message(error), exit_code(error))
+    except OSError as error:
+        return _fail_output(error)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    return OK
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    from hndsr_client._parser import make_parser  # noqa: PLC0415  gRPC takes long to import, and may be interrupted
+
+    namespace = make_parser().parse_args(arguments)
+    namespace.run(namespace)
+    sys.stdout.flush()
+
+
+def _message(error: HndsrError) -> str:
+    if isinstance(error, ServiceError):
+        return f"{error} [{error.reason}]"
+    if isinstance(error, LocalFileError):
+        return str(error).replace(*OVERWRITING)
+    name, verb, rest = str(error).partition(" is ")
+    return f"{ARGUMENTS.get(name, name)}{verb}{rest}"
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"hndsr: error: {message}\n")
+    return code
+
+
+def _fail_output(error: OSError) -> int:
+    """End quietly for a reader that has gone, with a message for any other failure of the standard streams."""
+    # Python would flush the output once more as it ends, and fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return LOCAL_FILE if isinstance(error, BrokenPipeError) else _fail(str(error), LOCAL_FILE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""Everything this package raises on purpose, as one tree; each branch is named by who can mend it.
+
+HndsrError
+├── ArgumentError                 the call: no request can carry these arguments (also a ValueError)
+│   └── ImageTooLargeError        the image does not fit in one message
+├── LocalFileError                a file on this machine cannot be read or written (also an OSError)
+│   └── DestinationError          the destination must not be written to
+├── EmbeddedGatewayError          the gateway started on this machine did not start, or ended
+│   └── EmbeddedNotInstalledError the extra `embedded` is missing
+├── AnswerError                   the server answered what the contract does not allow
+└── ServiceError                  the server, or the way to it, said no
+    ├── InvalidRequestError       the request: its message names the limit
+    │   └── NotFoundError         the request names something the server does not have
+    ├── AccessError               the credentials
+    ├── PreconditionError         the caller's view of the server, for instance another revision
+    ├── UnavailableError          nobody: try again, or check the address
+    │   └── OverloadedError       nobody: try again after `retry_delay_s`
+    ├── DeadlineError             the caller: allow more time
+    └── ServerError               the server's operator
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+ErrorT = TypeVar("ErrorT", bound="HndsrError")
+
+
+class HndsrError(Exception):
+    """Base of all errors of this package. They can be pickled, so they cross process pools."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(cls: type[ErrorT], args: tuple[object, ...], facts: Mapping[str, object]) -> ErrorT:
+    """Restore an unpickled error without calling its constructor, whose keywords are not kept."""
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
+
+
+class ArgumentError(HndsrError, ValueError):
+    """Arguments that no request can carry; the message names what is accepted."""
+
+
+class ImageTooLargeError(ArgumentError):
+    """The image is larger than one message may be."""
+
+    def __init__(self, *, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            f"the image is {size_bytes:,} bytes, one message carries at most {limit_bytes:,}; cut it into parts"
+        )
+
+
+class LocalFileError(HndsrError, OSError):
+    """A file on this machine cannot be read or written. The cause is the operating system's own error."""
+
+    def __init__(self, *, path: str | os.PathLike[str], problem: str) -> None:
+        super().__init__(f"{os.fspath(path)}: {problem}")
+
+
+class DestinationError(LocalFileError):
+    """The destination must not be written to: it exists, or it is the source itself."""
+
+
+class EmbeddedGatewayError(HndsrError):
+    """The gateway on this machine did not start, or ended while it was needed."""
+
+    def __init__(self, *, problem: str, log_lines: Sequence[str] = ()) -> None:
+        report = "".join(f"\n  {line}" for line in log_lines)
+        super().__init__(
+            f"the gateway on this machine {problem}" + (f"; the last lines of its log:{report}" * bool(report))
+        )
+
+
+class EmbeddedNotInstalledError(EmbeddedGatewayError):
+    """The gateway's package is not installed beside this one."""
+
+    def __init__(self) -> None:
+        super().__init__(problem="is not installed; install it with: pip install 'hndsr-client[embedded]'")
+
+
+class AnswerError(HndsrError):
+    """The server answered what the contract does not allow; client and server differ in version."""
+
+
+class ServiceError(HndsrError):
+    """The server, or the way to it, said no.
+
+    Attributes:
+        message: What is wrong and, where there is one, the remedy.
+        reason: Stable name of the cause, upper snake case; the status code's name where the server gave none.
+        code: Name of the gRPC status code, for instance "INVALID_ARGUMENT".
+        retry_delay_s: Seconds to wait before trying again, None where the server named none.
+        metadata: The facts that the server adds to `reason`.
+        violations: The request's fields that are at fault, each with a description.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "UNKNOWN",
+        code: str = "UNKNOWN",
+        retry_delay_s: float | None = None,
+        metadata: Mapping[str, str] = MappingProxyType({}),
+        violations: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.code = code
+        self.retry_delay_s = retry_delay_s
+        self.metadata = dict(metadata)
+        self.violations = tuple(violations)
+
+
+class InvalidRequestError(ServiceError):
+    """The request cannot be served as it is; the message names the limit."""
+
+
+class NotFoundError(InvalidRequestError):
+    """The request names something that the server does not have, for instance a model."""
+
+
+class AccessError(ServiceError):
+    """The server wants other credentials or refuses this caller."""
+
+
+class PreconditionError(ServiceError):
+    """The request was made for a state of the server that no longer holds, for instance another revision."""
+
+
+class UnavailableError(ServiceError):
+    """The server cannot be reached or cannot answer now; trying again may succeed."""
+
+
+class OverloadedError(UnavailableError):
+    """The server has too much to do, or this caller's quota is spent; wait `retry_delay_s`."""
+
+
+class DeadlineError(ServiceError):
+    """The time allowed passed before the answer came."""
+
+
+class ServerError(ServiceError):
+    """The server failed in a way that no request can mend, or it is no such server."""

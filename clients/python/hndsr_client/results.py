@@ -1,0 +1,149 @@
+"""What the service answers, as frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a generative model draws; None where a model takes no such option."""
+
+    steps: int | None
+    """Diffusion steps; 0 is the prior alone."""
+    texture: float | None
+    """Weight of the drawn residual."""
+    seed: int | None
+    """Seed of the noise."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One model being served."""
+
+    name: str
+    description: str
+    revision: str
+    """Identity of everything that decides pixels: servers of one revision return the same bytes."""
+    min_scale: str
+    max_scale: str
+    """Scales run from `min_scale` to `max_scale`, both included; all three are written as `scale` is."""
+    default_scale: str
+    """What the server takes for a request without a scale. This client always sends one."""
+    default_options: Options
+    generative: bool
+    """False: steps, texture and seed are ignored."""
+    engine: str
+    device: str
+    window_px: int
+    stride_px: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the server refuses to exceed."""
+
+    max_source_px: int
+    """Pixels of a source image, height times width."""
+    max_target_px: int
+    """Pixels of a target image, height times width."""
+    max_message_bytes: int
+    max_steps: int
+    max_texture: float
+
+
+@dataclass(frozen=True)
+class ServiceInfo:
+    """The models of a server, its limits and its version."""
+
+    models: tuple[ModelInfo, ...]
+    default_model: str
+    """Name of the model that is used where a call names none."""
+    limits: Limits
+    gateway_version: str
+
+
+@dataclass(frozen=True)
+class Span:
+    """One tile's extent along one axis, half-open."""
+
+    core_start: int
+    core_stop: int
+    source_start_px: int
+    source_stop_px: int
+    """The source pixels the tile needs; neighbouring spans overlap."""
+    target_start_px: int
+    target_stop_px: int
+    """The target pixels the tile yields; the spans of an axis partition the target."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an image is cut: every row span crossed with every column span is one tile."""
+
+    source_height_px: int
+    source_width_px: int
+    target_height_px: int
+    target_width_px: int
+    scale: Fraction
+    """Target pixels per source pixel, reduced."""
+    model: str
+    revision: str
+    row_spans: tuple[Span, ...]
+    column_spans: tuple[Span, ...]
+    digest: str
+    """Names the job: source size, scale, model, revision, options, value ranges, sample type and cores_per_tile."""
+    cores_per_tile: int
+    """Cores along each side of a tile; a core is the part of the target that one window is responsible for."""
+    options: Options
+    """The options that would be used, defaults filled in."""
+    windows: int
+    """Windows that the target is blended from."""
+    estimated_time_s: float
+    """Time on an idle server with no window cached."""
+
+
+@dataclass(frozen=True)
+class UpscaleMetadata:
+    """What was done, so that a result can be told apart and made again."""
+
+    target_height_px: int
+    target_width_px: int
+    model: str
+    revision: str
+    options: Options
+    """The options that were used, defaults filled in."""
+    scale: Fraction
+    """Target pixels per source pixel, reduced."""
+    tiles: int
+    windows: int
+    """Windows that the target is blended from, each counted once."""
+    cache_hits: int
+    """Times that a tile found a window in the server's cache; tiles share the windows on their seams."""
+    empty_windows: int
+    """Times that a window had no valid pixel, which costs nothing."""
+    computed_windows: int
+    """Windows that the model ran."""
+    out_of_range_samples: int
+    """Target samples that were interpolated because their source lies outside the value range."""
+    latency_s: float
+    """From the request's arrival to its answer, in the gateway."""
+    engine: str
+    device: str
+    format: Literal["PNG", "RAW", "UNSPECIFIED"]
+
+
+@dataclass(frozen=True, eq=False)
+class Upscaled:
+    """A target image."""
+
+    image: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+    """(height, width, 3) samples, row-major, read-only; copy it to write into it."""
+    mask: npt.NDArray[np.bool_] | None
+    """(height, width), True = valid; None: every pixel is valid."""
+    metadata: UpscaleMetadata
