@@ -1,0 +1,174 @@
+# What a person types and what continuous integration runs. `make` alone lists the targets.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+BIN := .venv/bin
+DONE := .venv/done
+BUF := proto/node_modules/.bin/buf
+PYPROJECTS := pyproject.toml proto/pyproject.toml clients/python/pyproject.toml
+CONTRACT := hndsr/v1/upscale.proto
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --root-user-action=ignore
+PIP_INSTALL_LOCKED := $(PIP_INSTALL) --no-deps --require-hashes
+
+# Variables of the targets: make demo IMAGE=photo.png SCALE=3.5, make test ARGS="-k plan", make lock UPGRADE=1
+PYTHON ?=
+IMAGE ?=
+SCALE ?=
+ARGS ?=
+UPGRADE ?=
+
+.PHONY: help
+help: ## List the targets
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+.PHONY: setup
+setup: $(DONE)/serve $(DONE)/own ## Install the service, Triton and the client into .venv (no torch, no developer tools)
+
+.PHONY: demo
+demo: setup ## Start Triton and the gateway, upscale an image, show the result (IMAGE=, SCALE=)
+	@$(BIN)/python demo/run.py $(if $(IMAGE),--image "$(IMAGE)") $(if $(SCALE),--scale "$(SCALE)") $(ARGS)
+
+.PHONY: up
+up: setup ## Run the gateway in the foreground; Ctrl-C stops it
+	@exec $(BIN)/hndsr-gateway
+
+.PHONY: check
+check: lint types test ## Everything that must pass before a commit
+
+.PHONY: test
+test: $(DONE)/own $(DONE)/dev $(DONE)/torch ## Run the tests, with a real Triton (ARGS= for pytest)
+	@$(BIN)/python -m pytest -m "not slow and not gpu" $(ARGS)
+
+.PHONY: test-all
+test-all: $(DONE)/own $(DONE)/dev $(DONE)/torch ## Run the slow tests as well; only those that need a GPU are left out
+	@$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+
+.PHONY: lint
+lint: $(DONE)/own $(DONE)/dev lint-proto ## Check style, the direction of imports, the contract and its stubs
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/lint-imports
+
+.PHONY: lint-proto
+lint-proto: $(BUF) $(DONE)/proto
+	@$(BUF) lint proto
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; $(call generate,$$folder); \
+	for stub in "$$folder"/hndsr/v1/*; do \
+		diff -u "proto/hndsr/v1/$${stub##*/}" "$$stub" && continue; \
+		echo "the committed stubs are not what $(CONTRACT) yields: run 'make proto'" >&2; exit 1; done
+
+.PHONY: types
+types: $(DONE)/own $(DONE)/dev ## Check the types with mypy
+	@$(BIN)/mypy
+
+.PHONY: bench
+bench: $(DONE)/own $(DONE)/dev ## Measure latency and throughput on this machine
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+# Generates the stubs into the folder $(1), which is absolute or relative to proto/.
+generate = (cd proto && ../.venv/proto/bin/python -W ignore -m grpc_tools.protoc -I. \
+	--python_out="$(1)" --pyi_out="$(1)" --grpc_python_out="$(1)" $(CONTRACT))
+
+.PHONY: proto
+proto: $(DONE)/proto ## Generate the Python stubs anew from the .proto
+	@$(call generate,.)
+
+.PHONY: export
+export: $(DONE)/own $(DONE)/dev $(DONE)/torch ## Write the ONNX graphs, and seal manifests and probes
+	@$(BIN)/python -m hndsr_ensemble.export model_repository
+	@$(BIN)/python -m hndsr_ensemble.release model_repository
+
+.PHONY: wheels
+wheels: $(DONE)/own $(DONE)/dev ## Build the three wheels into dist/
+	@for folder in proto clients/python .; do \
+		$(BIN)/python -m build --quiet --wheel --no-isolation --outdir dist "$$folder"; done
+	@ls dist/*.whl
+
+COMPILE = UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --project requirements --universal \
+	--python-version 3.10 --generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
+COMPILE_OWN = $(COMPILE) $(PYPROJECTS) \
+	--no-emit-package hndsr --no-emit-package hndsr-proto --no-emit-package hndsr-client
+
+# The pins of the big lock are the start of the small one, so that both agree.
+.PHONY: lock
+lock: $(DONE)/dev ## Resolve the locks anew; pins stay unless UPGRADE=1
+	@echo "resolving requirements/*.lock"
+	@$(COMPILE_OWN) requirements/dev.in --all-extras --excludes requirements/torch.in -o requirements/dev.lock
+	@cp requirements/dev.lock requirements/serve.lock
+	@$(subst --upgrade,,$(COMPILE_OWN)) requirements/serve.in --extra embedded --extra demo -o requirements/serve.lock
+	@$(COMPILE) requirements/proto.in -o requirements/proto.lock
+
+.PHONY: clean
+clean: ## Remove caches and built wheels; .venv stays
+	@rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+# A file under .venv/done says what is installed; it is older than what it was installed from if that has changed.
+
+# Triton's Python backend loads libpython as a shared library, so an interpreter without one does not do on Linux.
+define SUITABLE
+import ensurepip, pathlib, sys, sysconfig, venv
+library = pathlib.Path(sysconfig.get_config_var("LIBDIR") or "", sysconfig.get_config_var("INSTSONAME") or "")
+shared = ".so" in library.name and library.is_file()
+sys.exit(not ((3, 10) <= sys.version_info < (3, 13) and (shared or sys.platform != "linux")))
+endef
+export SUITABLE
+
+.PHONY: python
+python: # Print the Python that .venv would be made from
+	@for python in $(or $(PYTHON),python3.11 python3.12 python3.10 python3); do \
+		if "$$python" -c "$$SUITABLE" 2>/dev/null; then command -v "$$python"; exit 0; fi; done; \
+	echo "$$NO_PYTHON" >&2; exit 1
+
+define NO_PYTHON
+No suitable Python: $(if $(PYTHON),$(PYTHON) is not one,none is on PATH). Needed is Python 3.10, 3.11 or 3.12 with the
+modules venv and ensurepip and, on Linux, a shared libpython.
+Debian and Ubuntu: apt-get install python3-venv libpython3.11 (in the version of your python3).
+Elsewhere: a Python built with --enable-shared, given by name: make setup PYTHON=/path/to/python3.11
+endef
+export NO_PYTHON
+
+$(DONE)/venv:
+	@test -x $(BIN)/python || { python=$$($(MAKE) --silent python); \
+		echo "making .venv with $$("$$python" --version)"; "$$python" -m venv .venv; }
+	@$(BIN)/python -c "$$SUITABLE" || { echo "the Python of .venv will not do: remove .venv, try again" >&2; exit 1; }
+	@mkdir -p $(@D) && touch $@
+
+$(DONE)/serve: requirements/serve.lock $(DONE)/venv
+	@echo "installing the service's packages (a minute, 0.7 GB)"
+	@$(PIP_INSTALL_LOCKED) -r $<
+	@touch $@
+
+$(DONE)/own: $(PYPROJECTS) $(DONE)/serve
+	@echo "installing hndsr, hndsr-proto and hndsr-client in place"
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e proto -e clients/python -e .
+	@touch $@
+
+$(DONE)/dev: requirements/dev.lock $(DONE)/serve
+	@echo "installing the developer's packages (a minute, 0.4 GB more)"
+	@$(PIP_INSTALL_LOCKED) -r $<
+	@touch $@
+
+# Hashes in a constraints file would make pip demand one of torch as well, so they are left out here.
+$(DONE)/torch: requirements/torch.in $(DONE)/dev
+	@echo "installing torch (0.8 GB for a CPU build, several with CUDA)"
+	@sed -nE 's/^([^ #]+==.*[^ ]) \\$$/\1/p' requirements/dev.lock >.venv/constraints.txt
+	@$(PIP_INSTALL) -c .venv/constraints.txt -r $<
+	@touch $@
+
+$(DONE)/proto: requirements/proto.lock $(DONE)/venv
+	@echo "installing the generator of the stubs"
+	@test -x .venv/proto/bin/python || $(BIN)/python -m venv .venv/proto
+	@$(subst $(BIN),.venv/proto/bin,$(PIP_INSTALL_LOCKED)) -r $<
+	@touch $@
+
+$(BUF): proto/package-lock.json
+	@command -v npm >/dev/null || { \
+		echo "make lint needs node and npm, for buf (Debian and Ubuntu: apt-get install nodejs npm)" >&2; exit 1; }
+	@echo "installing buf"
+	@cd proto && npm ci --silent
+	@touch $@
