@@ -18,12 +18,26 @@ class ImageFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     IMAGE_FORMAT_UNSPECIFIED: _ClassVar[ImageFormat]
     IMAGE_FORMAT_PNG: _ClassVar[ImageFormat]
     IMAGE_FORMAT_RAW: _ClassVar[ImageFormat]
+    IMAGE_FORMAT_JPEG: _ClassVar[ImageFormat]
+    IMAGE_FORMAT_WEBP: _ClassVar[ImageFormat]
+    IMAGE_FORMAT_TIFF: _ClassVar[ImageFormat]
 SAMPLE_TYPE_UNSPECIFIED: SampleType
 SAMPLE_TYPE_UINT8: SampleType
 SAMPLE_TYPE_UINT16: SampleType
 IMAGE_FORMAT_UNSPECIFIED: ImageFormat
 IMAGE_FORMAT_PNG: ImageFormat
 IMAGE_FORMAT_RAW: ImageFormat
+IMAGE_FORMAT_JPEG: ImageFormat
+IMAGE_FORMAT_WEBP: ImageFormat
+IMAGE_FORMAT_TIFF: ImageFormat
+
+class EncodingOptions(_message.Message):
+    __slots__ = ("quality", "lossless")
+    QUALITY_FIELD_NUMBER: _ClassVar[int]
+    LOSSLESS_FIELD_NUMBER: _ClassVar[int]
+    quality: int
+    lossless: bool
+    def __init__(self, quality: _Optional[int] = ..., lossless: bool = ...) -> None: ...
 
 class RawImage(_message.Message):
     __slots__ = ("height_px", "width_px", "sample_type", "pixels", "mask")
@@ -38,6 +52,14 @@ class RawImage(_message.Message):
     pixels: bytes
     mask: bytes
     def __init__(self, height_px: _Optional[int] = ..., width_px: _Optional[int] = ..., sample_type: _Optional[_Union[SampleType, str]] = ..., pixels: _Optional[bytes] = ..., mask: _Optional[bytes] = ...) -> None: ...
+
+class Image(_message.Message):
+    __slots__ = ("encoded", "raw")
+    ENCODED_FIELD_NUMBER: _ClassVar[int]
+    RAW_FIELD_NUMBER: _ClassVar[int]
+    encoded: bytes
+    raw: RawImage
+    def __init__(self, encoded: _Optional[bytes] = ..., raw: _Optional[_Union[RawImage, _Mapping]] = ...) -> None: ...
 
 class ValueRange(_message.Message):
     __slots__ = ("minimum", "maximum")
@@ -116,18 +138,24 @@ class ModelInfo(_message.Message):
     def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., revision: _Optional[str] = ..., min_scale: _Optional[str] = ..., max_scale: _Optional[str] = ..., default_options: _Optional[_Union[UpscaleOptions, _Mapping]] = ..., generative: bool = ..., engine: _Optional[str] = ..., device: _Optional[str] = ..., window_px: _Optional[int] = ..., stride_px: _Optional[int] = ..., default_scale: _Optional[str] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("max_source_px", "max_target_px", "max_message_bytes", "max_steps", "max_texture")
+    __slots__ = ("max_source_px", "max_target_px", "max_message_bytes", "max_steps", "max_texture", "formats", "max_concurrent_requests", "max_queue_depth")
     MAX_SOURCE_PX_FIELD_NUMBER: _ClassVar[int]
     MAX_TARGET_PX_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_STEPS_FIELD_NUMBER: _ClassVar[int]
     MAX_TEXTURE_FIELD_NUMBER: _ClassVar[int]
+    FORMATS_FIELD_NUMBER: _ClassVar[int]
+    MAX_CONCURRENT_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_QUEUE_DEPTH_FIELD_NUMBER: _ClassVar[int]
     max_source_px: int
     max_target_px: int
     max_message_bytes: int
     max_steps: int
     max_texture: float
-    def __init__(self, max_source_px: _Optional[int] = ..., max_target_px: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_steps: _Optional[int] = ..., max_texture: _Optional[float] = ...) -> None: ...
+    formats: _containers.RepeatedScalarFieldContainer[ImageFormat]
+    max_concurrent_requests: int
+    max_queue_depth: int
+    def __init__(self, max_source_px: _Optional[int] = ..., max_target_px: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_steps: _Optional[int] = ..., max_texture: _Optional[float] = ..., formats: _Optional[_Iterable[_Union[ImageFormat, str]]] = ..., max_concurrent_requests: _Optional[int] = ..., max_queue_depth: _Optional[int] = ...) -> None: ...
 
 class PlanUpscaleRequest(_message.Message):
     __slots__ = ("source_height_px", "source_width_px", "parameters", "sample_type", "cores_per_tile")
@@ -200,29 +228,73 @@ class Span(_message.Message):
     def __init__(self, core_start: _Optional[int] = ..., core_stop: _Optional[int] = ..., source_start_px: _Optional[int] = ..., source_stop_px: _Optional[int] = ..., target_start_px: _Optional[int] = ..., target_stop_px: _Optional[int] = ...) -> None: ...
 
 class UpscaleRequest(_message.Message):
-    __slots__ = ("parameters", "encoded", "raw", "output_format")
+    __slots__ = ("parameters", "encoded", "raw", "output_format", "encoding", "reference")
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     ENCODED_FIELD_NUMBER: _ClassVar[int]
     RAW_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    ENCODING_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
     parameters: UpscaleParameters
     encoded: bytes
     raw: RawImage
     output_format: ImageFormat
-    def __init__(self, parameters: _Optional[_Union[UpscaleParameters, _Mapping]] = ..., encoded: _Optional[bytes] = ..., raw: _Optional[_Union[RawImage, _Mapping]] = ..., output_format: _Optional[_Union[ImageFormat, str]] = ...) -> None: ...
+    encoding: EncodingOptions
+    reference: Image
+    def __init__(self, parameters: _Optional[_Union[UpscaleParameters, _Mapping]] = ..., encoded: _Optional[bytes] = ..., raw: _Optional[_Union[RawImage, _Mapping]] = ..., output_format: _Optional[_Union[ImageFormat, str]] = ..., encoding: _Optional[_Union[EncodingOptions, _Mapping]] = ..., reference: _Optional[_Union[Image, _Mapping]] = ...) -> None: ...
 
 class UpscaleResponse(_message.Message):
-    __slots__ = ("encoded", "raw", "metadata")
+    __slots__ = ("encoded", "raw", "metadata", "quality")
     ENCODED_FIELD_NUMBER: _ClassVar[int]
     RAW_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_FIELD_NUMBER: _ClassVar[int]
     encoded: bytes
     raw: RawImage
     metadata: UpscaleMetadata
-    def __init__(self, encoded: _Optional[bytes] = ..., raw: _Optional[_Union[RawImage, _Mapping]] = ..., metadata: _Optional[_Union[UpscaleMetadata, _Mapping]] = ...) -> None: ...
+    quality: QualityReport
+    def __init__(self, encoded: _Optional[bytes] = ..., raw: _Optional[_Union[RawImage, _Mapping]] = ..., metadata: _Optional[_Union[UpscaleMetadata, _Mapping]] = ..., quality: _Optional[_Union[QualityReport, _Mapping]] = ...) -> None: ...
+
+class CompareRequest(_message.Message):
+    __slots__ = ("image", "reference")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    image: Image
+    reference: Image
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., reference: _Optional[_Union[Image, _Mapping]] = ...) -> None: ...
+
+class CompareResponse(_message.Message):
+    __slots__ = ("quality", "height_px", "width_px", "border_px")
+    QUALITY_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_PX_FIELD_NUMBER: _ClassVar[int]
+    BORDER_PX_FIELD_NUMBER: _ClassVar[int]
+    quality: Quality
+    height_px: int
+    width_px: int
+    border_px: int
+    def __init__(self, quality: _Optional[_Union[Quality, _Mapping]] = ..., height_px: _Optional[int] = ..., width_px: _Optional[int] = ..., border_px: _Optional[int] = ...) -> None: ...
+
+class Quality(_message.Message):
+    __slots__ = ("psnr_db", "ssim")
+    PSNR_DB_FIELD_NUMBER: _ClassVar[int]
+    SSIM_FIELD_NUMBER: _ClassVar[int]
+    psnr_db: float
+    ssim: float
+    def __init__(self, psnr_db: _Optional[float] = ..., ssim: _Optional[float] = ...) -> None: ...
+
+class QualityReport(_message.Message):
+    __slots__ = ("result", "bicubic", "border_px")
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    BICUBIC_FIELD_NUMBER: _ClassVar[int]
+    BORDER_PX_FIELD_NUMBER: _ClassVar[int]
+    result: Quality
+    bicubic: Quality
+    border_px: int
+    def __init__(self, result: _Optional[_Union[Quality, _Mapping]] = ..., bicubic: _Optional[_Union[Quality, _Mapping]] = ..., border_px: _Optional[int] = ...) -> None: ...
 
 class UpscaleMetadata(_message.Message):
-    __slots__ = ("target_height_px", "target_width_px", "model", "revision", "options", "scale_numerator", "scale_denominator", "tiles", "windows", "cache_hits", "empty_windows", "computed_windows", "out_of_range_samples", "latency", "engine", "device", "format")
+    __slots__ = ("target_height_px", "target_width_px", "model", "revision", "options", "scale_numerator", "scale_denominator", "tiles", "windows", "cache_hits", "empty_windows", "computed_windows", "out_of_range_samples", "latency", "engine", "device", "format", "source_format")
     TARGET_HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
     TARGET_WIDTH_PX_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -240,6 +312,7 @@ class UpscaleMetadata(_message.Message):
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FORMAT_FIELD_NUMBER: _ClassVar[int]
     target_height_px: int
     target_width_px: int
     model: str
@@ -257,4 +330,5 @@ class UpscaleMetadata(_message.Message):
     engine: str
     device: str
     format: ImageFormat
-    def __init__(self, target_height_px: _Optional[int] = ..., target_width_px: _Optional[int] = ..., model: _Optional[str] = ..., revision: _Optional[str] = ..., options: _Optional[_Union[UpscaleOptions, _Mapping]] = ..., scale_numerator: _Optional[int] = ..., scale_denominator: _Optional[int] = ..., tiles: _Optional[int] = ..., windows: _Optional[int] = ..., cache_hits: _Optional[int] = ..., empty_windows: _Optional[int] = ..., computed_windows: _Optional[int] = ..., out_of_range_samples: _Optional[int] = ..., latency: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., engine: _Optional[str] = ..., device: _Optional[str] = ..., format: _Optional[_Union[ImageFormat, str]] = ...) -> None: ...
+    source_format: ImageFormat
+    def __init__(self, target_height_px: _Optional[int] = ..., target_width_px: _Optional[int] = ..., model: _Optional[str] = ..., revision: _Optional[str] = ..., options: _Optional[_Union[UpscaleOptions, _Mapping]] = ..., scale_numerator: _Optional[int] = ..., scale_denominator: _Optional[int] = ..., tiles: _Optional[int] = ..., windows: _Optional[int] = ..., cache_hits: _Optional[int] = ..., empty_windows: _Optional[int] = ..., computed_windows: _Optional[int] = ..., out_of_range_samples: _Optional[int] = ..., latency: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., engine: _Optional[str] = ..., device: _Optional[str] = ..., format: _Optional[_Union[ImageFormat, str]] = ..., source_format: _Optional[_Union[ImageFormat, str]] = ...) -> None: ...

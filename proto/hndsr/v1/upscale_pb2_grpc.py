@@ -51,6 +51,11 @@ class UpscaleServiceStub(object):
                 request_serializer=hndsr_dot_v1_dot_upscale__pb2.UpscaleRequest.SerializeToString,
                 response_deserializer=hndsr_dot_v1_dot_upscale__pb2.UpscaleResponse.FromString,
                 _registered_method=True)
+        self.Compare = channel.unary_unary(
+                '/hndsr.v1.UpscaleService/Compare',
+                request_serializer=hndsr_dot_v1_dot_upscale__pb2.CompareRequest.SerializeToString,
+                response_deserializer=hndsr_dot_v1_dot_upscale__pb2.CompareResponse.FromString,
+                _registered_method=True)
 
 
 class UpscaleServiceServicer(object):
@@ -79,6 +84,13 @@ class UpscaleServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Compare(self, request, context):
+        """Measures how close one image is to another of the same size.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_UpscaleServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +108,11 @@ def add_UpscaleServiceServicer_to_server(servicer, server):
                     servicer.Upscale,
                     request_deserializer=hndsr_dot_v1_dot_upscale__pb2.UpscaleRequest.FromString,
                     response_serializer=hndsr_dot_v1_dot_upscale__pb2.UpscaleResponse.SerializeToString,
+            ),
+            'Compare': grpc.unary_unary_rpc_method_handler(
+                    servicer.Compare,
+                    request_deserializer=hndsr_dot_v1_dot_upscale__pb2.CompareRequest.FromString,
+                    response_serializer=hndsr_dot_v1_dot_upscale__pb2.CompareResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -181,6 +198,33 @@ class UpscaleService(object):
             '/hndsr.v1.UpscaleService/Upscale',
             hndsr_dot_v1_dot_upscale__pb2.UpscaleRequest.SerializeToString,
             hndsr_dot_v1_dot_upscale__pb2.UpscaleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Compare(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hndsr.v1.UpscaleService/Compare',
+            hndsr_dot_v1_dot_upscale__pb2.CompareRequest.SerializeToString,
+            hndsr_dot_v1_dot_upscale__pb2.CompareResponse.FromString,
             options,
             channel_credentials,
             insecure,
