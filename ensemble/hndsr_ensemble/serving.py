@@ -17,6 +17,12 @@ class ServingSettings:
     engine: str
     """`auto` or `onnxruntime`. HNDSR_ENGINE, default auto."""
 
+    device: str
+    """`auto` or `cpu`. HNDSR_DEVICE, default auto."""
+
+    precision: str
+    """`auto` or `float32`. HNDSR_PRECISION, default auto."""
+
     cpu_threads: int
     """Cores of one network's pass. HNDSR_CPU_THREADS, default 0: all that the process may use."""
 
@@ -32,6 +38,8 @@ class ServingSettings:
         names = environment.get("HNDSR_MODELS", "").split(",")
         return cls(
             engine=environment.get("HNDSR_ENGINE", "auto"),
+            device=environment.get("HNDSR_DEVICE", "auto"),
+            precision=environment.get("HNDSR_PRECISION", "auto"),
             cpu_threads=int(environment.get("HNDSR_CPU_THREADS", "0")) or len(os.sched_getaffinity(0)),
             window_cache_bytes=int(environment.get("HNDSR_WINDOW_CACHE_MIB", "128")) * 2**20,
             models=tuple(name.strip() for name in names if name.strip()),

@@ -29,10 +29,15 @@ def engine_class(settings: ServingSettings) -> type[OnnxEngine]:
     """The engine that the settings pick.
 
     Raises:
-        EngineError: if the engine that the settings name does not exist.
+        EngineError: if there is none of this name, or not for this device or precision.
     """
-    if settings.engine not in {"auto", "onnxruntime"}:
-        raise EngineError(f"engine {settings.engine!r} is unknown; set HNDSR_ENGINE to 'auto' or 'onnxruntime'")
+    for variable, chosen, known in (
+        ("HNDSR_ENGINE", settings.engine, "onnxruntime"),
+        ("HNDSR_DEVICE", settings.device, "cpu"),
+        ("HNDSR_PRECISION", settings.precision, "float32"),
+    ):
+        if chosen not in {"auto", known}:
+            raise EngineError(f"{variable} is {chosen!r}, which no engine here offers; set it to 'auto' or {known!r}")
     return OnnxEngine
 
 

@@ -104,9 +104,12 @@ def test_onnx_engine_is_an_engine(repository: Path) -> None:
     assert isinstance(OnnxEngine(repository / "decoder/1/model.onnx", threads=1), Engine)
 
 
-def test_engine_is_refused_when_it_is_unknown() -> None:
-    with pytest.raises(EngineError, match="'tensorrt' is unknown"):
-        engine_facts(ServingSettings.from_environment({"HNDSR_ENGINE": "tensorrt"}))
+@pytest.mark.parametrize(
+    ("variable", "value"), [("HNDSR_ENGINE", "tensorrt"), ("HNDSR_DEVICE", "cuda"), ("HNDSR_PRECISION", "float16")]
+)
+def test_engine_is_refused_when_there_is_none_like_it(variable: str, value: str) -> None:
+    with pytest.raises(EngineError, match=f"{variable} is '{value}', which no engine here offers"):
+        engine_facts(ServingSettings.from_environment({variable: value}))
 
 
 def test_onnx_engine_runs_more_windows_than_its_batch_one_after_the_other(repository: Path) -> None:

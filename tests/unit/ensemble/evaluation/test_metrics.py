@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hndsr_ensemble.evaluation import metrics
 from hndsr_ensemble.evaluation.metrics import gradient_ratio_at, high_frequency_ratio, psnr, ssim
 
 Measure = type(psnr)
@@ -126,3 +127,24 @@ def test_gradient_ratio_refuses_borders_outside_the_image(rows: list[int], colum
 def test_gradient_ratio_refuses_no_border() -> None:
     with pytest.raises(ValueError, match="no border"):
         gradient_ratio_at(flat(1), [], [])
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim], ids=["psnr", "ssim"])
+@pytest.mark.parametrize("strip_px", [1, 7, 19, 41])
+def test_metric_is_the_same_in_strips(monkeypatch: pytest.MonkeyPatch, metric: Measure, strip_px: int) -> None:
+    image, truth = np.random.default_rng(0).integers(0, 256, (2, 49, 30, 3), dtype=np.uint8)
+    whole = metric(image, truth)
+    monkeypatch.setattr(metrics, "STRIP_PX", strip_px)
+
+    assert metric(image, truth) == pytest.approx(whole, rel=1e-12)
+
+
+def test_psnr_counts_the_pixels_of_the_mask_only() -> None:
+    truth = np.zeros((20, 20, 3), dtype=np.uint8)
+    image = truth.copy()
+    image[10:] = 200
+    image[:10] = 1
+    mask = np.zeros((12, 12), dtype=bool)
+    mask[:6] = True
+
+    assert psnr(image, truth, mask=mask) == pytest.approx(10 * np.log10(255**2))
