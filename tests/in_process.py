@@ -19,7 +19,7 @@ from PIL import Image
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr.v1 import upscale_pb2_grpc
 from hndsr_gateway.backend import TileBackend
-from hndsr_gateway.server import serving
+from hndsr_gateway.server import image_workers, serving
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.status import DETAILS_KEY, DOMAIN
 
@@ -69,8 +69,15 @@ async def connected(address: str) -> AsyncIterator[Client]:
 async def running(backend: TileBackend, **settings: Any) -> AsyncIterator[Client]:
     """A client of a gateway of its own."""
     chosen = Settings(**{"listen": "127.0.0.1:0", "drain_grace_s": 0, **settings})
-    async with serving(backend, chosen) as address, connected(address) as client:
+    async with served(backend, chosen) as address, connected(address) as client:
         yield client
+
+
+@contextlib.asynccontextmanager
+async def served(backend: TileBackend, settings: Settings) -> AsyncIterator[str]:
+    """The address of a gateway of its own; its image workers start when they are first needed."""
+    async with image_workers(settings) as images, serving(backend, images, settings) as address:
+        yield address
 
 
 async def refusal(call: Any) -> Refusal:
@@ -122,8 +129,24 @@ def read_png(encoded: bytes) -> np.ndarray:
         return np.asarray(image)
 
 
-def request(image: pb.RawImage | bytes, *, output_format: int = 0, **parameters: Any) -> pb.UpscaleRequest:
+def content(image: pb.RawImage | bytes) -> dict[str, Any]:
+    """The field that an image travels in."""
+    return {"encoded": image} if isinstance(image, bytes) else {"raw": image}
+
+
+def request(
+    image: pb.RawImage | bytes,
+    *,
+    output_format: int = 0,
+    encoding: dict[str, Any] | None = None,
+    reference: pb.RawImage | bytes | None = None,
+    **parameters: Any,
+) -> pb.UpscaleRequest:
     """An Upscale call of raw pixels or a file; `parameters` as in UpscaleParameters, the model `bicubic`."""
-    chosen = pb.UpscaleParameters(**{"model": "bicubic", **parameters})
-    content = {"encoded": image} if isinstance(image, bytes) else {"raw": image}
-    return pb.UpscaleRequest(parameters=chosen, output_format=output_format, **content)
+    return pb.UpscaleRequest(
+        parameters=pb.UpscaleParameters(**{"model": "bicubic", **parameters}),
+        output_format=output_format,
+        encoding=pb.EncodingOptions(**(encoding or {})),
+        reference=None if reference is None else pb.Image(**content(reference)),
+        **content(image),
+    )

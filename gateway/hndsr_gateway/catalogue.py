@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hndsr_gateway.backend import TileBackend
 from hndsr_gateway.errors import ModelNotFoundError, UnavailableError
-from hndsr_gateway.types import ModelDescription
+from hndsr_gateway.types import ModelDescription, OptionChoices
 
 
 class Catalogue:
-    """Knows what is served; empty while the backend does not answer."""
+    """Knows what is served; empty while the backend does not answer.
 
-    def __init__(self, backend: TileBackend, *, default_model: str) -> None:
+    Args:
+        backend: is asked.
+        default_model: of requests that name none.
+        chosen: options over the models' own defaults.
+    """
+
+    def __init__(self, backend: TileBackend, *, default_model: str, chosen: OptionChoices | None = None) -> None:
         self._backend, self._default_model = backend, default_model
+        self._chosen = chosen or OptionChoices()
         self._models: dict[str, ModelDescription] = {}
 
     async def refresh(self) -> None:
@@ -21,7 +30,8 @@ class Catalogue:
             UnavailableError: as the backend does.
         """
         try:
-            self._models = {model.name: model for model in await self._backend.describe()}
+            described = await self._backend.describe()
+            self._models = {model.name: replace(model, chosen=self._chosen) for model in described}
         except UnavailableError:
             self.forget()
             raise

@@ -10,12 +10,19 @@ from hndsr_ensemble.geometry import Span
 from hndsr_ensemble.manifest import MAX_STEPS, MAX_TEXTURE, Options
 from hndsr_ensemble.masks import Mask, pack_mask, unpack_mask
 from hndsr_ensemble.values import SampleType
-from hndsr_gateway.errors import EmptyImageError, RawImageError, UnsupportedFormatError
-from hndsr_gateway.images import decode_png, encode_png
+from hndsr_gateway.errors import EmptyImageError, OutputUnsupportedError, RawImageError
+from hndsr_gateway.images.picture import ImageFormat
+from hndsr_gateway.jobs import BORDER_PX, CompareAnswer, Output, Quality, Source, UpscaleAnswer, UpscaleRequest
 from hndsr_gateway.settings import Settings
-from hndsr_gateway.types import ModelDescription, OptionChoices, Parameters, Plan, Raster, Upscaled
+from hndsr_gateway.types import ModelDescription, OptionChoices, Parameters, Plan, Raster
 
 SAMPLE_TYPES: dict[int, SampleType] = {pb.SAMPLE_TYPE_UINT8: np.dtype("u1"), pb.SAMPLE_TYPE_UINT16: np.dtype("<u2")}
+FORMATS = {
+    pb.IMAGE_FORMAT_PNG: ImageFormat.PNG,
+    pb.IMAGE_FORMAT_JPEG: ImageFormat.JPEG,
+    pb.IMAGE_FORMAT_WEBP: ImageFormat.WEBP,
+    pb.IMAGE_FORMAT_TIFF: ImageFormat.TIFF,
+}
 BANDS = 3
 
 
@@ -40,22 +47,61 @@ def sample_type_name(sample_type: int) -> str:
     return SAMPLE_TYPES[sample_type].name if sample_type in SAMPLE_TYPES else ""
 
 
-def source_of(request: pb.UpscaleRequest, settings: Settings) -> Raster:
-    """The source raster of a request.
+def upscale_request_of(message: pb.UpscaleRequest) -> UpscaleRequest:
+    """What a caller asks for, with nothing checked but the shape of raw pixels.
 
     Raises:
-        InvalidRequestError: if there is none, or it cannot be read.
+        InvalidRequestError: if there is no image, raw pixels do not fit their shape, or the format is unknown.
     """
-    kind = request.WhichOneof("image")
-    if kind is None:
-        raise EmptyImageError
-    if kind == "encoded":
-        return decode_png(request.encoded, max_px=settings.max_source_px)
-    return raster_of(request.raw)
+    return UpscaleRequest(
+        source=source_of(message, field=""),
+        parameters=parameters_of(message.parameters),
+        output=output_of(message),
+        reference=source_of(message.reference, field="reference.") if message.HasField("reference") else None,
+    )
 
 
-def raster_of(message: pb.RawImage) -> Raster:
+def source_of(message: pb.UpscaleRequest | pb.Image, *, field: str) -> Source:
+    """The image of a message, as a file or as pixels.
+
+    Args:
+        message: has the fields `encoded` and `raw`, one of them set.
+        field: path of the message in the request, with a dot at its end, for errors.
+
+    Raises:
+        EmptyImageError: if neither is set, or it is empty.
+        RawImageError: as `raster_of`.
+    """
+    if message.HasField("raw"):
+        return raster_of(message.raw, field=f"{field}raw")
+    if not message.encoded:
+        raise EmptyImageError(field=field.rstrip(".") or "image")
+    return message.encoded
+
+
+def output_of(message: pb.UpscaleRequest) -> Output:
+    """How the answer is wanted.
+
+    Raises:
+        OutputUnsupportedError: for a format unknown here.
+    """
+    options = message.encoding
+    if message.output_format not in {pb.IMAGE_FORMAT_UNSPECIFIED, pb.IMAGE_FORMAT_RAW, *FORMATS}:
+        raise OutputUnsupportedError(f"output format {message.output_format} is unknown")
+    return Output(
+        format=FORMATS.get(message.output_format),
+        pixels=message.output_format == pb.IMAGE_FORMAT_RAW,
+        quality=options.quality if options.HasField("quality") else None,
+        lossless=options.lossless if options.HasField("lossless") else None,
+    )
+
+
+def raster_of(message: pb.RawImage, *, field: str) -> Raster:
     """Raw pixels as an array, without a copy.
+
+    Args:
+        message: the pixels.
+        field: path of the message in the request, for errors.
 
     Raises:
         EmptyImageError: for a side of 0.
@@ -63,26 +109,26 @@ def raster_of(message: pb.RawImage) -> Raster:
     """
     dtype = SAMPLE_TYPES.get(message.sample_type)
     if dtype is None:
-        raise RawImageError("raw pixels need the sample type UINT8 or UINT16", field="raw.sample_type")
+        raise RawImageError("raw pixels need the sample type UINT8 or UINT16", field=f"{field}.sample_type")
     height, width = message.height_px, message.width_px
     if not height or not width:
-        raise EmptyImageError
+        raise EmptyImageError(field="image" if field == "raw" else field)
     expected = height * width * BANDS * dtype.itemsize
     if len(message.pixels) != expected:
         raise RawImageError(
             f"{height} x {width} px of 3 bands take {expected} bytes, {len(message.pixels)} were sent",
-            field="raw.pixels",
+            field=f"{field}.pixels",
         )
     pixels = np.frombuffer(message.pixels, dtype=dtype).reshape(height, width, BANDS)
-    return Raster(pixels, _mask_of(message) if message.mask else None)
+    return Raster(pixels, _mask_of(message, field) if message.mask else None)
 
 
-def _mask_of(message: pb.RawImage) -> Mask:
+def _mask_of(message: pb.RawImage, field: str) -> Mask:
     packed = np.frombuffer(message.mask, dtype=np.uint8)
     try:
         return unpack_mask(packed, height=message.height_px, width=message.width_px)
     except ValueError as error:
-        raise RawImageError(str(error), field="raw.mask") from error
+        raise RawImageError(str(error), field=f"{field}.mask") from error
 
 
 def raw_message(raster: Raster) -> pb.RawImage:
@@ -97,33 +143,45 @@ def raw_message(raster: Raster) -> pb.RawImage:
     )
 
 
-def output_format(request: pb.UpscaleRequest) -> pb.ImageFormat:
-    """The format of the answer: the one asked for, else the source's.
-
-    Raises:
-        UnsupportedFormatError: for a PNG of 16-bit pixels or with a mask, and for formats unknown here.
-    """
-    raw = request.WhichOneof("image") == "raw"
-    chosen = request.output_format or (pb.IMAGE_FORMAT_RAW if raw else pb.IMAGE_FORMAT_PNG)
-    if chosen not in {pb.IMAGE_FORMAT_RAW, pb.IMAGE_FORMAT_PNG}:
-        raise UnsupportedFormatError(found=f"output format {chosen} is unknown", field="output_format")
-    if chosen == pb.IMAGE_FORMAT_PNG and raw and (request.raw.mask or request.raw.sample_type != pb.SAMPLE_TYPE_UINT8):
-        found = "a PNG answer holds neither 16-bit samples nor a mask; ask for raw pixels"
-        raise UnsupportedFormatError(found=found, field="output_format")
-    return chosen
-
-
-def upscale_response(upscaled: Upscaled, chosen: pb.ImageFormat, *, latency_s: float) -> pb.UpscaleResponse:
+def upscale_response(answer: UpscaleAnswer) -> pb.UpscaleResponse:
     """The answer to a unary call."""
-    metadata = metadata_message(upscaled, latency_s=latency_s)
-    metadata.format = chosen
-    if chosen == pb.IMAGE_FORMAT_PNG:
-        return pb.UpscaleResponse(encoded=encode_png(upscaled.raster), metadata=metadata)
-    return pb.UpscaleResponse(raw=raw_message(upscaled.raster), metadata=metadata)
+    response = pb.UpscaleResponse(metadata=metadata_message(answer))
+    if answer.encoded is None:
+        response.raw.CopyFrom(raw_message(answer.upscaled.raster))
+    else:
+        response.encoded = answer.encoded
+    if answer.quality is not None:
+        response.quality.CopyFrom(
+            pb.QualityReport(
+                result=quality_message(answer.quality.result),
+                bicubic=quality_message(answer.quality.bicubic),
+                border_px=BORDER_PX,
+            )
+        )
+    return response
 
 
-def metadata_message(upscaled: Upscaled, *, latency_s: float) -> pb.UpscaleMetadata:
+def compare_response(answer: CompareAnswer) -> pb.CompareResponse:
+    """How close an image is to a reference."""
+    height, width = answer.size
+    return pb.CompareResponse(
+        quality=quality_message(answer.quality), height_px=height, width_px=width, border_px=BORDER_PX
+    )
+
+
+def quality_message(quality: Quality) -> pb.Quality:
+    """Figures as a message."""
+    return pb.Quality(psnr_db=quality.psnr_db, ssim=quality.ssim)
+
+
+def format_message(image_format: ImageFormat | None) -> pb.ImageFormat:
+    """A format, None for pixels."""
+    return next((number for number, known in FORMATS.items() if known == image_format), pb.IMAGE_FORMAT_RAW)
+
+
+def metadata_message(answer: UpscaleAnswer) -> pb.UpscaleMetadata:
     """What was done."""
+    upscaled = answer.upscaled
     plan, stats = upscaled.plan, upscaled.stats
     return pb.UpscaleMetadata(
         target_height_px=plan.target[0],
@@ -139,9 +197,11 @@ def metadata_message(upscaled: Upscaled, *, latency_s: float) -> pb.UpscaleMetad
         empty_windows=stats.empty_windows,
         computed_windows=stats.windows - stats.cache_hits - stats.empty_windows,
         out_of_range_samples=stats.out_of_range,
-        latency=_duration(latency_s),
+        latency=_duration(answer.latency_s),
         engine=upscaled.description.engine,
         device=upscaled.description.device,
+        format=format_message(answer.format),
+        source_format=format_message(answer.source_format),
     )
 
 
@@ -175,7 +235,7 @@ def model_message(model: ModelDescription) -> pb.ModelInfo:
         min_scale=str(manifest.min_scale),
         max_scale=str(manifest.max_scale),
         default_scale=manifest.default_scale,
-        default_options=_options(manifest.default_options),
+        default_options=_options(model.default_options),
         generative=manifest.generative,
         engine=model.engine,
         device=model.device,
@@ -192,6 +252,9 @@ def limits_message(settings: Settings) -> pb.Limits:
         max_message_bytes=settings.max_message_bytes,
         max_steps=MAX_STEPS,
         max_texture=MAX_TEXTURE,
+        formats=[pb.IMAGE_FORMAT_RAW, *FORMATS],
+        max_concurrent_requests=settings.max_concurrent_requests,
+        max_queue_depth=settings.max_queue_depth,
     )
 
 

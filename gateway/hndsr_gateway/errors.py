@@ -2,16 +2,21 @@
 
 GatewayError
 ├── InvalidRequestError       the caller can mend the request
-│   ├── ImageTooLargeError, UnsupportedFormatError, RawImageError
-│   ├── ScaleOutOfRangeError, OptionOutOfRangeError, ValueRangeError, EmptyImageError
-│   └── PlanIncompatibleError, SideTooLongError
+│   ├── ImageTooLargeError, SideTooLongError, EmptyImageError, RawImageError
+│   ├── UnsupportedFormatError, DamagedImageError, DecompressionBombError
+│   ├── OutputUnsupportedError, ReferenceMismatchError
+│   ├── ScaleOutOfRangeError, OptionOutOfRangeError, ValueRangeError
+│   └── PlanIncompatibleError
 ├── ModelNotFoundError        the caller can name another model
 ├── RevisionChangedError      the caller holds a stale view of the server
 ├── OverloadedError           the caller can try again, later
 ├── UnavailableError          the caller can try again
 ├── BackendMismatchError      the operator can deploy gateway and models in one version
-├── RequestTimeoutError       the caller gave too little time
-└── StartupError              the operator can mend the installation
+└── RequestTimeoutError       the caller gave too little time
+StartupError                  the operator can mend the installation; no caller ever sees it
+
+The message of an error is what happened and, behind a semicolon, the remedy of its class. `docs/errors.md` is made from
+the classes: reason, status, first line of the docstring, remedy.
 """
 
 from __future__ import annotations
@@ -20,103 +25,157 @@ from typing import ClassVar
 
 
 class GatewayError(Exception):
-    """Base of all errors the gateway raises on purpose. `reason` is API: stable, upper snake case."""
+    """Something unforeseen happened in the server."""
 
     reason: ClassVar[str] = "INTERNAL"
+    """API: stable, upper snake case."""
+    remedy: ClassVar[str] = "ask the server's operator to look into its log"
+
+    def __init__(self, happened: str) -> None:
+        super().__init__(f"{happened}; {self.remedy}")
 
 
 class InvalidRequestError(GatewayError):
-    """The request cannot be served as it is; the message names the limit and the remedy.
+    """The request cannot be served as it is.
 
     `field` is the path of the offending field in the request.
     """
 
     reason = "INVALID_REQUEST"
+    remedy = "mend the field that is named"
 
-    def __init__(self, message: str, *, field: str) -> None:
-        super().__init__(message)
+    def __init__(self, happened: str, *, field: str) -> None:
+        super().__init__(happened)
         self.field = field
 
 
 class ImageTooLargeError(InvalidRequestError):
-    """The image exceeds `Settings.max_source_px` or, enlarged, `Settings.max_target_px`."""
+    """The image exceeds `HNDSR_MAX_SOURCE_PX` or, enlarged, `HNDSR_MAX_TARGET_PX` or the message size."""
 
     reason = "IMAGE_TOO_LARGE"
+    remedy = (
+        "send it in parts, or have the operator raise HNDSR_MAX_SOURCE_PX, HNDSR_MAX_TARGET_PX or "
+        "HNDSR_MAX_MESSAGE_BYTES"
+    )
 
     def __init__(self, *, which: str, height: int, width: int, limit_px: int) -> None:
         super().__init__(
-            f"the {which} image has {height} x {width} = {height * width:,} px, the limit is {limit_px:,} px; "
-            "send it in parts, or have the operator raise HNDSR_MAX_SOURCE_PX, HNDSR_MAX_TARGET_PX or the message size",
+            f"the {which} image has {height} x {width} = {height * width:,} px, the limit is {limit_px:,} px",
             field="image",
         )
 
 
-class SideTooLongError(ImageTooLargeError):
+class SideTooLongError(InvalidRequestError):
     """A side of the target is longer than a plan can list."""
 
+    reason = "IMAGE_TOO_LARGE"
+    remedy = "send the image in parts"
+
     def __init__(self, *, length: int, limit: int) -> None:
-        InvalidRequestError.__init__(
-            self,
-            f"a side of the target has {length:,} px, the limit is {limit:,} px; send the image in parts",
-            field="image",
-        )
+        super().__init__(f"a side of the target has {length:,} px, the limit is {limit:,} px", field="image")
 
 
 class EmptyImageError(InvalidRequestError):
     """No image, or one without a pixel."""
 
     reason = "EMPTY_IMAGE"
+    remedy = "send an image file or raw pixels of at least 1 x 1 px"
 
-    def __init__(self) -> None:
-        super().__init__("the request holds no pixel; send a PNG file or raw pixels of at least 1 x 1", field="image")
+    def __init__(self, *, field: str = "image") -> None:
+        super().__init__("the request holds no pixel", field=field)
 
 
 class UnsupportedFormatError(InvalidRequestError):
-    """The image file is of a kind that is not read, or damaged."""
+    """The image file is of a kind that is not read: its format, its bands, its sample type, or more than one frame."""
 
     reason = "UNSUPPORTED_FORMAT"
+    remedy = (
+        "send a PNG, JPEG, WebP or TIFF file of one picture with 8- or 16-bit grey or colour samples, or raw pixels of "
+        "three bands"
+    )
 
-    def __init__(self, *, found: str, field: str = "encoded") -> None:
-        super().__init__(
-            f"{found}; accepted are PNG files of 8-bit RGB, and raw pixels of uint8 or uint16 with three bands",
-            field=field,
-        )
+    def __init__(self, found: str, *, field: str = "encoded") -> None:
+        super().__init__(found, field=field)
+
+
+class DamagedImageError(InvalidRequestError):
+    """The image file is cut off, or contradicts its own format."""
+
+    reason = "IMAGE_DAMAGED"
+    remedy = "send the file whole, as it was written"
+
+    def __init__(self, found: str, *, field: str = "encoded") -> None:
+        super().__init__(found, field=field)
+
+
+class DecompressionBombError(InvalidRequestError):
+    """Reading the image file takes more memory or time than any honest file of its size would."""
+
+    reason = "DECOMPRESSION_BOMB"
+    remedy = "write the file anew without what bloats it, or send raw pixels"
+
+    def __init__(self, *, what: str, limit: str, field: str = "encoded") -> None:
+        super().__init__(f"reading the image file takes more than {limit} of {what}", field=field)
 
 
 class RawImageError(InvalidRequestError):
     """Raw pixels, or their mask, do not have the size that their shape says."""
 
     reason = "RAW_IMAGE_INVALID"
+    remedy = "send height x width x 3 little-endian samples of the type that is said, and one mask bit for each pixel"
+
+
+class OutputUnsupportedError(InvalidRequestError):
+    """The format that is asked for cannot hold the answer: its bits, its mask, its size, or its encoding options."""
+
+    reason = "OUTPUT_UNSUPPORTED"
+    remedy = "ask for another format; PNG and TIFF hold whatever can be sent, and raw pixels do"
+
+    def __init__(self, found: str, *, field: str = "output_format") -> None:
+        super().__init__(found, field=field)
+
+
+class ReferenceMismatchError(InvalidRequestError):
+    """The reference is not of the size or sample type of what is measured against it, or leaves nothing to measure."""
+
+    reason = "REFERENCE_MISMATCH"
+    remedy = "send a reference of the target's height, width and sample type, of at least 9 x 9 px"
+
+    def __init__(self, found: str) -> None:
+        super().__init__(found, field="reference")
 
 
 class ScaleOutOfRangeError(InvalidRequestError):
     """The scale is no number, or the model does not support it."""
 
     reason = "SCALE_OUT_OF_RANGE"
+    remedy = "ask GetModelInfo for the scales of the model"
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, field="parameters.scale")
+    def __init__(self, happened: str) -> None:
+        super().__init__(happened, field="parameters.scale")
 
 
 class OptionOutOfRangeError(InvalidRequestError):
-    """An option of a generative model exceeds its range."""
+    """An option of a generative model, or of the answer's encoding, exceeds its range."""
 
     reason = "OPTION_OUT_OF_RANGE"
+    remedy = "choose a value within the range"
 
-    def __init__(self, *, option: str, value: float, limit: float) -> None:
-        super().__init__(f"{option} is {value:g}, allowed are 0 to {limit:g}", field=f"parameters.options.{option}")
+    def __init__(self, *, option: str, value: float, limit: float, least: float = 0, path: str = "") -> None:
+        super().__init__(
+            f"{option} is {value:g}, allowed are {least:g} to {limit:g}", field=path or f"parameters.options.{option}"
+        )
 
 
 class PlanIncompatibleError(InvalidRequestError):
     """A plan is asked for that this server cannot make."""
 
     reason = "PLAN_INCOMPATIBLE"
+    remedy = "ask for 0 to let the server choose"
 
     def __init__(self, *, cores_per_tile: int, limit: int) -> None:
         super().__init__(
-            f"tiles of {cores_per_tile} cores a side are asked for, the limit is {limit}; "
-            "ask for 0 to let the server choose",
-            field="cores_per_tile",
+            f"tiles of {cores_per_tile} cores a side are asked for, the limit is {limit}", field="cores_per_tile"
         )
 
 
@@ -124,49 +183,51 @@ class ValueRangeError(InvalidRequestError):
     """Value ranges that are not one for each band, or not within the sample type."""
 
     reason = "VALUE_RANGE_INVALID"
+    remedy = "give none, or one for each of the three bands, each with its minimum below its maximum"
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, field="parameters.value_ranges")
+    def __init__(self, happened: str) -> None:
+        super().__init__(happened, field="parameters.value_ranges")
 
 
 class ModelNotFoundError(GatewayError):
     """The server has no model of that name."""
 
     reason = "MODEL_NOT_FOUND"
+    remedy = "name one that is served, or none for the default"
 
     def __init__(self, *, name: str, served: list[str]) -> None:
-        super().__init__(f"model {name[:64]!r} is not served here; served are {', '.join(served)}")
+        super().__init__(f"model {name[:64]!r} is not served here, served are {', '.join(served)}")
 
 
 class RevisionChangedError(GatewayError):
     """The model that is served is not of the revision that the caller requires."""
 
     reason = "REVISION_CHANGED"
+    remedy = "start again without a required revision, or send the request to a server of that revision"
 
     def __init__(self, *, required: str, served: str) -> None:
-        super().__init__(
-            f"revision {required[:64]!r} is required, {served} is served; start again without a required revision, "
-            "or send the request to a server of that revision"
-        )
+        super().__init__(f"revision {required[:64]!r} is required, {served} is served")
 
 
 class OverloadedError(GatewayError):
-    """As many requests are being worked on as `Settings.max_concurrent_requests` allows."""
+    """As many requests wait as `HNDSR_MAX_QUEUE_DEPTH`, or as many bytes as `HNDSR_MAX_QUEUE_BYTES`, allows."""
 
     reason = "OVERLOADED"
+    remedy = "try again after the delay that the answer's RetryInfo names"
 
-    def __init__(self, *, limit: int, retry_delay_s: float = 5.0) -> None:
-        super().__init__(f"{limit} requests are being worked on, the most at once; try again in {retry_delay_s:g} s")
+    def __init__(self, happened: str, *, retry_delay_s: float) -> None:
+        super().__init__(happened)
         self.retry_delay_s = retry_delay_s
 
 
 class UnavailableError(GatewayError):
-    """The backend cannot answer now; trying again may succeed."""
+    """The models cannot answer now, or the server is about to stop."""
 
     reason = "BACKEND_UNAVAILABLE"
+    remedy = "try again after the delay that the answer's RetryInfo names"
 
     def __init__(self, *, retry_delay_s: float = 1.0) -> None:
-        super().__init__(f"the models cannot answer now; try again in {retry_delay_s:g} s")
+        super().__init__("the models cannot answer now")
         self.retry_delay_s = retry_delay_s
 
 
@@ -174,21 +235,21 @@ class BackendMismatchError(GatewayError):
     """The models refuse what the gateway sends: they are of different versions."""
 
     reason = "BACKEND_MISMATCH"
+    remedy = "have the operator deploy gateway and models in one version"
 
     def __init__(self) -> None:
-        super().__init__("the models refuse what the gateway sends; its operator has to deploy both in one version")
+        super().__init__("the models refuse what the gateway sends")
 
 
 class RequestTimeoutError(GatewayError):
     """The time that the caller or the server allows passed before the work was done."""
 
     reason = "DEADLINE_EXCEEDED"
+    remedy = "allow more time, up to the server's HNDSR_REQUEST_TIMEOUT_S, or send a smaller image"
 
     def __init__(self) -> None:
-        super().__init__("the deadline passed before the image was done; allow more time or send a smaller image")
+        super().__init__("the deadline passed before the image was done")
 
 
-class StartupError(GatewayError):
-    """The server cannot start on this machine as it is installed or configured."""
-
-    reason = "STARTUP"
+class StartupError(Exception):
+    """The server cannot start on this machine as it is installed or configured; the message names the remedy."""

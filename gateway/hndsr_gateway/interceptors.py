@@ -14,7 +14,6 @@ from hndsr_gateway.status import DETAILS_KEY, status_of, status_proto
 
 logger = logging.getLogger(__name__)
 
-INTERNAL_TEXT = "the server failed; the cause is in its log"
 Handler = Callable[[Any, Any], Any]
 
 
@@ -76,8 +75,10 @@ async def _abort(context: Any, error: Exception) -> NoReturn:
         raise error
     if isinstance(error, GatewayError):
         logger.info("refused: %s: %s", error.reason, error)
-        details = ((DETAILS_KEY, status_proto(error).SerializeToString()),)
-        await context.abort(status_of(error), str(error), details)
-    logger.error("unforeseen failure", exc_info=error)
-    await context.abort(grpc.StatusCode.INTERNAL, INTERNAL_TEXT)
+        answered = error
+    else:
+        logger.error("unforeseen failure", exc_info=error)
+        answered = GatewayError("the server failed")
+    details = ((DETAILS_KEY, status_proto(answered).SerializeToString()),)
+    await context.abort(status_of(answered), str(answered), details)
     raise error

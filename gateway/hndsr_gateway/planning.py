@@ -54,8 +54,8 @@ def checked_options(choices: OptionChoices, model: ModelDescription) -> Options:
         OptionOutOfRangeError: naming the option and its limit.
     """
     if not model.manifest.generative:
-        return model.manifest.default_options
-    options = choices.over(model.manifest.default_options)
+        return model.default_options
+    options = choices.over(model.default_options)
     if options.steps > MAX_STEPS:
         raise OptionOutOfRangeError(option="steps", value=options.steps, limit=MAX_STEPS)
     if not 0 <= options.texture <= MAX_TEXTURE:
@@ -117,7 +117,7 @@ def make_plan(
     target = (rows.target_length, columns.target_length)
     if max(target) > MAX_SIDE_PX:
         raise SideTooLongError(length=max(target), limit=MAX_SIDE_PX)
-    cores = cores or cores_per_tile(model, options, settings.tile_time_s)
+    cores = cores or settings.cores_per_tile or cores_per_tile(model, options, settings.tile_time_s)
     return Plan(
         source=size,
         target=target,

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -18,6 +19,7 @@ from hndsr_ensemble.manifest import model_repository, read_manifests
 from hndsr_gateway.backend import TileBackend
 from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.errors import StartupError
+from hndsr_gateway.images.pool import ImageWorkers
 from hndsr_gateway.interceptors import ErrorInterceptor
 from hndsr_gateway.monitor import SERVICE, HealthMonitor
 from hndsr_gateway.service import UpscaleService
@@ -25,6 +27,7 @@ from hndsr_gateway.servicer import UpscaleServicer
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.triton.client import TILING_MODEL, TritonBackend
 from hndsr_gateway.triton.embedded import EmbeddedTriton, EmbeddedTritonOptions
+from hndsr_gateway.types import OptionChoices
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +40,7 @@ FLUSH_S = 0.5
 
 
 SMALL_RPCS = 16
-"""Places for calls beside those that are worked on: health checks and watches, descriptions, plans, refusals."""
+"""Places for calls beside those that are worked on or wait: health, descriptions, plans, refusals."""
 
 
 class ListenError(StartupError):
@@ -46,6 +49,16 @@ class ListenError(StartupError):
     def __init__(self, *, address: str) -> None:
         super().__init__(
             f"cannot listen on {address}: it is in use, or no address of this machine; set HNDSR_LISTEN to a free one"
+        )
+
+
+class ModelRepositoryError(StartupError):
+    """The folder of the models does not hold any."""
+
+    def __init__(self, *, folder: Path) -> None:
+        super().__init__(
+            f"HNDSR_MODEL_REPOSITORY is {folder}, where no model has a manifest.json; name a folder like the one that "
+            "is installed, or leave the setting empty"
         )
 
 
@@ -107,23 +120,35 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             address, describe_timeout_s=settings.health_timeout_s, tile_timeout_s=settings.tile_timeout_s
         )
         stack.push_async_callback(backend.close)
-        bound = await stack.enter_async_context(serving(backend, settings))
+        images = await stack.enter_async_context(image_workers(settings))
+        await images.warm_up()
+        bound = await stack.enter_async_context(serving(backend, images, settings))
         yield Gateway(bound, triton)
 
 
+def image_workers(settings: Settings) -> ImageWorkers:
+    """The processes that read and write image files; they start when they are first needed, or by `warm_up`."""
+    return ImageWorkers(
+        count=settings.image_workers,
+        timeout_s=settings.image_timeout_s,
+        memory_bytes=settings.image_memory_mib * 2**20,
+    )
+
+
 @contextlib.asynccontextmanager
-async def serving(backend: TileBackend, settings: Settings) -> AsyncIterator[str]:
+async def serving(backend: TileBackend, images: ImageWorkers, settings: Settings) -> AsyncIterator[str]:
     """Serve a backend; yields the bound address once it is ready, and drains at the end.
 
     Raises:
         StartupError: if the address cannot be bound or the backend is not ready in time.
     """
-    catalogue = Catalogue(backend, default_model=settings.default_model)
+    chosen = OptionChoices(steps=settings.default_steps, texture=settings.default_texture)
+    catalogue = Catalogue(backend, default_model=settings.default_model, chosen=chosen)
     health_servicer = health.aio.HealthServicer()
     monitor = HealthMonitor(catalogue, health_servicer, interval_s=settings.health_interval_s)
     await monitor.set_serving(serving=False)
     server = _server(settings)
-    service = UpscaleService(backend, catalogue, settings)
+    service = UpscaleService(backend, catalogue, images, settings)
     upscale_pb2_grpc.add_UpscaleServiceServicer_to_server(UpscaleServicer(service, settings), server)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
@@ -151,7 +176,7 @@ def _check_default_model(catalogue: Catalogue, settings: Settings) -> None:
 def _server(settings: Settings) -> Any:
     return grpc.aio.server(
         interceptors=[ErrorInterceptor()],
-        maximum_concurrent_rpcs=settings.max_concurrent_requests + SMALL_RPCS,
+        maximum_concurrent_rpcs=settings.max_concurrent_requests + settings.max_queue_depth + SMALL_RPCS,
         options=[
             ("grpc.max_receive_message_length", settings.max_message_bytes),
             ("grpc.max_send_message_length", settings.max_message_bytes),
@@ -179,10 +204,13 @@ def embedded_options(settings: Settings) -> EmbeddedTritonOptions:
     """What the embedded Triton is started with.
 
     Raises:
+        ModelRepositoryError: if the folder holds no models.
         UnknownModelError: if a model is to be served that the repository does not have.
     """
-    repository = model_repository()
+    repository = Path(settings.model_repository) if settings.model_repository else model_repository()
     manifests = read_manifests(repository)
+    if not manifests:
+        raise ModelRepositoryError(folder=repository)
     unknown = [name for name in settings.model_names if name not in manifests]
     if unknown:
         raise UnknownModelError(names=unknown, served=list(manifests))
@@ -193,6 +221,8 @@ def embedded_options(settings: Settings) -> EmbeddedTritonOptions:
         models=(TILING_MODEL, *sorted(models)),
         environment={
             "HNDSR_ENGINE": settings.engine,
+            "HNDSR_DEVICE": settings.device,
+            "HNDSR_PRECISION": settings.precision,
             "HNDSR_CPU_THREADS": str(settings.cpu_threads),
             "HNDSR_WINDOW_CACHE_MIB": str(settings.window_cache_mib),
             "HNDSR_MODELS": settings.models,

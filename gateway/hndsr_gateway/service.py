@@ -1,69 +1,54 @@
-"""What the gateway does, without any transport: plan, and upscale a whole raster tile by tile."""
+"""What the gateway does, without any transport: plan, upscale and compare images."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
-from dataclasses import astuple
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-import numpy as np
-
-from hndsr_ensemble.geometry import Axis, Span
-from hndsr_ensemble.tiling import TileGeometry, TileStats
-from hndsr_ensemble.values import Ranges
 from hndsr_gateway.backend import TileBackend
 from hndsr_gateway.catalogue import Catalogue
-from hndsr_gateway.errors import OverloadedError, RevisionChangedError, UnavailableError
-from hndsr_gateway.planning import check_answer_size, check_unary_size, checked_ranges, make_plan
+from hndsr_gateway.errors import InvalidRequestError, RequestTimeoutError
+from hndsr_gateway.images.encode import check_encoding
+from hndsr_gateway.images.enlarge import enlarge
+from hndsr_gateway.images.picture import Enlarged, Picture
+from hndsr_gateway.images.pool import ImageWorkers
+from hndsr_gateway.jobs import CompareAnswer, Quality, QualityReport, Source, UpscaleAnswer, UpscaleRequest, size_bytes
+from hndsr_gateway.planning import check_unary_size, make_plan
+from hndsr_gateway.quality import check_comparable, measure
+from hndsr_gateway.scheduling import Admission
 from hndsr_gateway.settings import Settings
-from hndsr_gateway.types import ModelDescription, Parameters, Plan, Raster, TileRequest, TileResponse, Upscaled
+from hndsr_gateway.types import Parameters, Plan, Raster
+from hndsr_gateway.upscaling import RasterJob, RasterUpscaler
+
+BASELINE = "bicubic"
+"""The model that a result is measured beside."""
+
+AnswerT = TypeVar("AnswerT")
 
 
 class UpscaleService:
-    """Upscales rasters through a backend that runs single tiles.
+    """Upscales and compares images.
 
     Args:
         backend: runs the tiles.
         catalogue: knows the models.
-        settings: limits, and how many tiles may be in the backend at once.
+        images: reads and writes image files.
+        settings: limits.
     """
 
-    def __init__(self, backend: TileBackend, catalogue: Catalogue, settings: Settings) -> None:
-        self._backend, self._settings = backend, settings
+    def __init__(self, backend: TileBackend, catalogue: Catalogue, images: ImageWorkers, settings: Settings) -> None:
+        self._images, self._settings = images, settings
         self.catalogue = catalogue
-        self._slots = asyncio.Semaphore(settings.max_inflight_tiles)
-        self._active = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._draining = False
-
-    @contextlib.contextmanager
-    def admission(self) -> Iterator[None]:
-        """Hold one of the places for requests that are worked on at once.
-
-        Raises:
-            OverloadedError: if all are taken.
-            UnavailableError: if the server is about to stop.
-        """
-        if self._draining:
-            raise UnavailableError
-        if self._active >= self._settings.max_concurrent_requests:
-            raise OverloadedError(limit=self._settings.max_concurrent_requests)
-        self._active += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._active -= 1
-            if not self._active:
-                self._idle.set()
+        self._admission = Admission(settings)
+        self._upscaler = RasterUpscaler(backend, catalogue, settings)
+        self._measuring = asyncio.Semaphore(1)
 
     async def drain(self, grace_s: float) -> None:
         """Admit nothing more, and wait up to `grace_s` for what is being worked on."""
-        self._draining = True
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), grace_s)
+        await self._admission.drain(grace_s)
 
     def plan(
         self, size: tuple[int, int], parameters: Parameters, *, sample_type: str = "", cores: int = 0
@@ -79,81 +64,100 @@ class UpscaleService:
         plan = make_plan(size, parameters, model, self._settings, sample_type=sample_type, cores=cores)
         return plan, plan.windows * model.window_time_s(plan.options)
 
-    async def upscale(self, source: Raster, parameters: Parameters) -> Upscaled:
-        """Upscale a raster that fits in memory; tiles of concurrent calls take turns.
+    async def upscale(self, request: UpscaleRequest) -> UpscaleAnswer:
+        """Upscale one image that fits in memory.
 
         Raises:
             GatewayError: if the request cannot be served; nothing of it goes on then.
         """
-        size = (source.height, source.width)
-        check_unary_size(size, which="source", limit_px=self._settings.max_source_px)
-        model = self.catalogue.find(parameters.model)
-        plan = make_plan(size, parameters, model, self._settings, sample_type=source.pixels.dtype.name)
-        check_unary_size(plan.target, which="target", limit_px=self._settings.max_target_px)
-        ranges = checked_ranges(parameters.value_ranges, source.pixels.dtype)
-        check_answer_size(plan.target, source.pixels.dtype, limit_bytes=self._settings.max_message_bytes)
+        return await self._in_time(self._upscale(request))
+
+    async def compare(self, image: Source, reference: Source) -> CompareAnswer:
+        """Measure how close an image is to a reference.
+
+        Raises:
+            GatewayError: if either cannot be read, or they cannot be compared.
+        """
+        return await self._in_time(self._compare(image, reference))
+
+    async def _in_time(self, work: Awaitable[AnswerT]) -> AnswerT:
         try:
-            target, stats = await self._run(_Job(source, plan, model, ranges))
-        except RevisionChangedError as error:
-            await self.catalogue.refresh()
-            if parameters.required_revision:
-                raise
-            raise UnavailableError from error
-        return Upscaled(target, plan, model, stats)
+            return await asyncio.wait_for(work, self._settings.request_timeout_s)
+        except asyncio.TimeoutError as error:
+            raise RequestTimeoutError from error
 
-    async def _run(self, job: _Job) -> tuple[Raster, TileStats]:
-        canvas = _Canvas(job)
-        tiles = job.plan.tiles()
-        count = min(self._settings.max_inflight_tiles, job.plan.tile_count)
-        workers = [asyncio.create_task(self._work(job, tiles, canvas)) for _ in range(count)]
+    async def _upscale(self, request: UpscaleRequest) -> UpscaleAnswer:
+        with self._admission.request(request.size_bytes) as ticket:
+            enlarged = self._upscaler.enlarged(request.parameters)
+            limit_px = self._settings.max_source_px
+            source = await self._read(request.source, field="encoded", max_px=limit_px, enlarged=enlarged)
+            job = self._upscaler.prepare(source.raster, request.parameters)
+            encoding = request.output.encoding(source.format)
+            if encoding is not None:
+                dtype = source.raster.pixels.dtype
+                check_encoding(encoding, dtype=dtype, masked=not source.opaque, size=job.plan.target)
+            measurement = await self._measurement(request, job)
+            work_s = job.work_s + (measurement.baseline.work_s if measurement else 0.0)
+            async with self._admission.place(ticket, work_s=work_s, long=job.is_long):
+                upscaled = await self._upscaler.run(job, due_s=ticket.due_s)
+                target = enlarge(source, upscaled.raster, job.plan.scale)
+                quality = await self._report(measurement, source, target, ticket.due_s) if measurement else None
+                encoded = await self._images.encode(target, encoding) if encoding else None
+            return UpscaleAnswer(
+                upscaled=replace(upscaled, raster=target.raster),
+                source_format=source.format,
+                format=encoding.format if encoding else None,
+                encoded=encoded,
+                quality=quality,
+                latency_s=time.monotonic() - ticket.arrival_s,
+            )
+
+    async def _compare(self, image: Source, reference: Source) -> CompareAnswer:
+        with self._admission.request(size_bytes(image) + size_bytes(reference)) as ticket:
+            limit_px = self._settings.max_target_px
+            measured = (await self._read(image, field="image", max_px=limit_px)).raster
+            truth = (await self._read(reference, field="reference", max_px=limit_px)).raster
+            size = (measured.height, measured.width)
+            check_comparable(size, measured.pixels.dtype, truth)
+            async with self._admission.place(ticket, work_s=0.0, long=False):
+                return CompareAnswer(await self._measure(measured, truth), size)
+
+    async def _read(self, image: Source, *, field: str, max_px: int, enlarged: Enlarged | None = None) -> Picture:
+        if isinstance(image, Raster):
+            check_unary_size((image.height, image.width), which="source", limit_px=max_px)
+            return Picture(image)
         try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-        return canvas.finish()
+            return await self._images.decode(image, max_px=max_px, enlarged=enlarged)
+        except InvalidRequestError as error:
+            error.field = field
+            raise
 
-    async def _work(self, job: _Job, tiles: Iterator[tuple[Span, Span]], canvas: _Canvas) -> None:
-        for rows, columns in tiles:
-            async with self._slots:
-                response = await self._backend.upscale(job.tile(rows, columns))
-            canvas.place(rows, columns, response)
+    async def _measurement(self, request: UpscaleRequest, job: RasterJob) -> _Measurement | None:
+        if request.reference is None:
+            return None
+        parameters = replace(request.parameters, model=BASELINE, scale=str(job.plan.scale), required_revision="")
+        baseline = self._upscaler.prepare(job.source, parameters)
+        limit_px = self._settings.max_target_px
+        reference = (await self._read(request.reference, field="reference", max_px=limit_px)).raster
+        check_comparable(job.plan.target, job.source.pixels.dtype, reference)
+        return _Measurement(baseline, reference)
 
+    async def _report(self, measurement: _Measurement, source: Picture, target: Picture, due_s: float) -> QualityReport:
+        bicubic = await self._upscaler.run(measurement.baseline, due_s=due_s)
+        baseline = enlarge(source, bicubic.raster, bicubic.plan.scale).raster
+        return QualityReport(
+            result=await self._measure(target.raster, measurement.reference),
+            bicubic=await self._measure(baseline, measurement.reference),
+        )
 
-class _Job:
-    """One image on its way through the backend."""
-
-    def __init__(self, source: Raster, plan: Plan, model: ModelDescription, ranges: Ranges) -> None:
-        self.source, self.plan, self._model, self._ranges = source, plan, model, ranges
-        self._axes = [Axis(length, plan.scale, model.manifest.geometry) for length in plan.source]
-
-    def tile(self, rows: Span, columns: Span) -> TileRequest:
-        """The request for the tile where two spans cross."""
-        area = np.s_[rows.source_start : rows.source_stop, columns.source_start : columns.source_stop]
-        mask = None if self.source.mask is None else self.source.mask[area]
-        geometry = TileGeometry.of(self._axes[0], self._axes[1], rows, columns)
-        raster = Raster(self.source.pixels[area], None if mask is None or mask.all() else mask)
-        return TileRequest(self._model.name, self._model.revision, raster, geometry, self._ranges, self.plan.options)
+    async def _measure(self, image: Raster, reference: Raster) -> Quality:
+        async with self._measuring:
+            return await asyncio.to_thread(measure, image, reference)
 
 
-class _Canvas:
-    """The target as its tiles come in."""
+@dataclass(frozen=True, slots=True)
+class _Measurement:
+    """What a result is to be measured by."""
 
-    def __init__(self, job: _Job) -> None:
-        self._pixels = np.empty((*job.plan.target, 3), dtype=job.source.pixels.dtype)
-        self._mask = np.ones(job.plan.target, dtype=bool)
-        self._stats = np.zeros(len(astuple(TileStats())), dtype=np.int64)
-
-    def place(self, rows: Span, columns: Span, tile: TileResponse) -> None:
-        """Put one tile where it belongs."""
-        area = np.s_[rows.target_start : rows.target_stop, columns.target_start : columns.target_stop]
-        self._pixels[area] = tile.raster.pixels
-        if tile.raster.mask is not None:
-            self._mask[area] = tile.raster.mask
-        self._stats += astuple(tile.stats)
-
-    def finish(self) -> tuple[Raster, TileStats]:
-        """The whole target and the sum of its tiles' statistics."""
-        mask = None if self._mask.all() else self._mask
-        return Raster(self._pixels, mask), TileStats(*(int(value) for value in self._stats))
+    baseline: RasterJob
+    reference: Raster

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from importlib.metadata import version
 from typing import Any
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr.v1 import upscale_pb2_grpc as pb_grpc
 from hndsr_gateway import convert
-from hndsr_gateway.errors import RequestTimeoutError
 from hndsr_gateway.service import UpscaleService
 from hndsr_gateway.settings import Settings
 
@@ -46,17 +44,12 @@ class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
         return convert.plan_response(plan, estimated_s=estimated_s)
 
     async def Upscale(self, request: pb.UpscaleRequest, context: Any) -> pb.UpscaleResponse:  # noqa: N802, ARG002 - the contract's names
-        """One whole image; decoding and encoding leave the event loop free."""
-        start = time.monotonic()
-        try:
-            with self._service.admission():
-                return await asyncio.wait_for(self._upscale(request, start), self._settings.request_timeout_s)
-        except asyncio.TimeoutError as error:
-            raise RequestTimeoutError from error
+        """One whole image."""
+        answer = await self._service.upscale(convert.upscale_request_of(request))
+        return await asyncio.to_thread(convert.upscale_response, answer)
 
-    async def _upscale(self, request: pb.UpscaleRequest, start: float) -> pb.UpscaleResponse:
-        chosen = convert.output_format(request)
-        source = await asyncio.to_thread(convert.source_of, request, self._settings)
-        upscaled = await self._service.upscale(source, convert.parameters_of(request.parameters))
-        latency_s = time.monotonic() - start
-        return await asyncio.to_thread(convert.upscale_response, upscaled, chosen, latency_s=latency_s)
+    async def Compare(self, request: pb.CompareRequest, context: Any) -> pb.CompareResponse:  # noqa: N802, ARG002 - the contract's names
+        """How close one image is to another."""
+        image = convert.source_of(request.image, field="image.")
+        reference = convert.source_of(request.reference, field="reference.")
+        return convert.compare_response(await self._service.compare(image, reference))

@@ -33,7 +33,11 @@ class Settings(BaseSettings):
     """Defaults run on a laptop. Each field is the variable `HNDSR_` plus its name in upper case."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX, frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
 
     listen: str = Field(default="127.0.0.1:50051", pattern=ADDRESS)
@@ -48,8 +52,23 @@ class Settings(BaseSettings):
     default_model: str = "hndsr"
     """Model of requests that name none."""
 
-    engine: str = "auto"
+    model_repository: str = ""
+    """Folder of the models that the embedded Triton serves. Empty: the ones that are installed with the gateway."""
+
+    default_steps: int | None = Field(default=None, ge=0, le=100)
+    """Diffusion steps of requests that name none, 0 to 100. Empty: the model's own default."""
+
+    default_texture: float | None = Field(default=None, ge=0, le=1.5)
+    """Texture of requests that name none, 0 to 1.5. Empty: the model's own default."""
+
+    engine: Literal["auto", "onnxruntime"] = "auto"
     """Engine of the embedded Triton's networks: `auto` or `onnxruntime`."""
+
+    device: Literal["auto", "cpu"] = "auto"
+    """Device of the embedded Triton's networks: `auto` or `cpu`."""
+
+    precision: Literal["auto", "float32"] = "auto"
+    """Arithmetic of the embedded Triton's networks: `auto` or `float32`. Weights are stored in 16 bits either way."""
 
     cpu_threads: int = Field(default=0, ge=0)
     """Cores that one network's pass may use in the embedded Triton. 0: all."""
@@ -67,13 +86,31 @@ class Settings(BaseSettings):
     """Largest gRPC message in either direction, in bytes."""
 
     max_concurrent_requests: int = Field(default=8, ge=1)
-    """Images that are worked on at once; more are refused. Each may hold its message, source, target and answer."""
+    """Images that are worked on at once. Each may hold its message, source, target and answer."""
+
+    max_queue_depth: int = Field(default=128, ge=0)
+    """Requests that may wait for their turn beside those that are worked on; more are refused as OVERLOADED."""
+
+    max_queue_bytes: int = Field(default=2**30, ge=0)
+    """Bytes that waiting requests may hold together; more are refused as OVERLOADED."""
+
+    image_workers: int = Field(default=2, ge=1)
+    """Processes that read and write image files; a file that breaks one costs its own request only."""
+
+    image_timeout_s: float = Field(default=10.0, gt=0)
+    """Longest time that reading an image file may take, in seconds."""
+
+    image_memory_mib: int = Field(default=1024, ge=256)
+    """Memory that reading or writing an image file may take, in MiB, beside its pixels."""
 
     max_inflight_tiles: int = Field(default=1, ge=1)
     """Tiles in Triton at once: as many as the model `hndsr` has instances."""
 
     tile_time_s: float = Field(default=2.0, gt=0)
-    """Device time that a tile is sized to, in seconds."""
+    """Device time that a tile is sized to, in seconds, where neither the caller nor HNDSR_CORES_PER_TILE says."""
+
+    cores_per_tile: int = Field(default=0, ge=0, le=16)
+    """Cores (224 px for `hndsr`) along each side of a tile, 1 to 16. 0: by the speed of the device."""
 
     tile_timeout_s: float = Field(default=300.0, gt=0)
     """Longest time that one tile may take in Triton, its wait there included, in seconds."""

@@ -62,7 +62,10 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class ModelDescription:
-    """A model as its Triton describes it; times are of one window on an idle device, in seconds."""
+    """A model as its Triton describes it; times are of one window on an idle device, in seconds.
+
+    `chosen` are the options that the server's operator chose over the model's own defaults.
+    """
 
     manifest: Manifest
     revision: str
@@ -70,6 +73,16 @@ class ModelDescription:
     device: str
     window_s: float
     step_s: float
+    chosen: OptionChoices = field(default_factory=OptionChoices)
+
+    @property
+    def default_options(self) -> Options:
+        """The options of requests that name none."""
+        return (
+            self.chosen.over(self.manifest.default_options)
+            if self.manifest.generative
+            else (self.manifest.default_options)
+        )
 
     @property
     def name(self) -> str:

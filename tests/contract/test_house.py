@@ -20,6 +20,7 @@ else:
 ROOT = Path(__file__).parents[2]
 LOCKS = ["serve", "dev", "proto"]
 PYPROJECTS = ["pyproject.toml", "proto/pyproject.toml", "clients/python/pyproject.toml"]
+NPM_FOLDERS = ["tools", "examples/node"]
 OURS = {"hndsr", "hndsr-proto", "hndsr-client"}
 README_LINES = 60
 
@@ -88,10 +89,18 @@ def test_dev_lock_satisfies_pyproject(pyproject: str) -> None:
     assert unmet == [], "run `make lock`"
 
 
-def test_lock_of_the_contract_tools_hashes_every_package_and_names_no_address() -> None:
-    packages = json.loads((ROOT / "proto" / "package-lock.json").read_text())["packages"]
+@pytest.mark.parametrize("folder", NPM_FOLDERS)
+def test_lock_from_npm_hashes_every_package_and_names_no_address(folder: str) -> None:
+    packages = json.loads((ROOT / folder / "package-lock.json").read_text())["packages"]
     installed = {name: package for name, package in packages.items() if name}
     assert [name for name, package in installed.items() if "integrity" not in package or "resolved" in package] == []
+
+
+@pytest.mark.parametrize("folder", NPM_FOLDERS)
+def test_requirements_from_npm_are_pinned_exactly(folder: str) -> None:
+    package = json.loads((ROOT / folder / "package.json").read_text())
+    wanted = {**package.get("dependencies", {}), **package.get("devDependencies", {})}
+    assert [f"{name}@{version}" for name, version in wanted.items() if not re.fullmatch(r"[0-9.]+", version)] == []
 
 
 def test_top_level_folders_have_a_short_readme() -> None:

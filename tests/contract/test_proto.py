@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from hndsr_ensemble.scale import MAX_TERM, Scale
 from hndsr_ensemble.tile_service import PIXELS
 from hndsr_ensemble.tiling import TileStats
 from hndsr_gateway import convert
+from hndsr_gateway.images.picture import ImageFormat
+from hndsr_gateway.jobs import Quality, QualityReport, UpscaleAnswer
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.types import ModelDescription, OptionChoices, Parameters, Plan, Raster, Upscaled
 
@@ -68,6 +70,12 @@ def upscaled() -> Upscaled:
     )
 
 
+def answer() -> UpscaleAnswer:
+    """Pixels with everything that can be said of them."""
+    report = QualityReport(Quality(40.0, 0.9), Quality(39.0, 0.8))
+    return UpscaleAnswer(upscaled(), ImageFormat.PNG, None, None, report, latency_s=1.000000001)
+
+
 def test_sample_types_of_the_contract_are_those_that_are_converted() -> None:
     assert set(convert.SAMPLE_TYPES) == {pb.SampleType.Value(name) for name in SAMPLE_TYPES}
 
@@ -85,22 +93,35 @@ def test_sample_types_of_the_contract_are_those_of_the_tiling_model() -> None:
 def test_raw_pixels_come_back_as_they_were_written(name: str) -> None:
     dtype = convert.SAMPLE_TYPES[pb.SampleType.Value(name)]
     pixels = np.arange(24, dtype=dtype).reshape(2, 4, 3) * 9
-    np.testing.assert_array_equal(convert.raster_of(convert.raw_message(Raster(pixels))).pixels, pixels)
+    found = convert.raster_of(convert.raw_message(Raster(pixels)), field="raw")
+    np.testing.assert_array_equal(found.pixels, pixels)
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_image_format_can_be_asked_for(name: str) -> None:
     chosen = pb.ImageFormat.Value(name)
-    raw = pb.RawImage(height_px=1, width_px=1, sample_type=pb.SAMPLE_TYPE_UINT8, pixels=bytes(3))
-    assert convert.output_format(pb.UpscaleRequest(raw=raw, output_format=chosen)) == chosen
+    output = convert.output_of(pb.UpscaleRequest(output_format=chosen))
+    assert (output.format, output.pixels) == (convert.FORMATS.get(chosen), name == "IMAGE_FORMAT_RAW")
+
+
+def test_every_file_format_of_the_gateway_has_a_number() -> None:
+    assert set(convert.FORMATS.values()) == set(ImageFormat)
 
 
 def test_upscale_response_fills_every_field_of_its_metadata() -> None:
-    assert unset(convert.upscale_response(upscaled(), pb.IMAGE_FORMAT_RAW, latency_s=1.000000001).metadata) == set()
+    assert unset(convert.upscale_response(answer()).metadata) == set()
 
 
 def test_upscale_response_fills_every_field_of_raw_pixels() -> None:
-    assert unset(convert.upscale_response(upscaled(), pb.IMAGE_FORMAT_RAW, latency_s=1.0).raw) == set()
+    assert unset(convert.upscale_response(answer()).raw) == set()
+
+
+def test_upscale_response_fills_every_field_of_its_quality() -> None:
+    assert unset(convert.upscale_response(answer()).quality) == set()
+
+
+def test_upscale_response_holds_the_file_where_there_is_one() -> None:
+    assert convert.upscale_response(replace(answer(), encoded=b"file")).encoded == b"file"
 
 
 def test_plan_response_fills_every_field() -> None:

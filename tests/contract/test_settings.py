@@ -1,19 +1,18 @@
-"""Settings, their page, and whatever else reads a variable `HNDSR_…` agree."""
+"""Settings and whatever else reads a variable `HNDSR_…` agree."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from pydantic import ValidationError
 
 from hndsr_ensemble.manifest import model_repository, read_manifests
 from hndsr_ensemble.serving import ServingSettings
-from hndsr_gateway.server import UnknownModelError, embedded_options
+from hndsr_gateway.server import ModelRepositoryError, UnknownModelError, embedded_options
 from hndsr_gateway.settings import (
     ENVIRONMENT_PREFIX,
     FOREIGN_NAMES,
@@ -23,9 +22,16 @@ from hndsr_gateway.settings import (
 )
 
 ROOT = Path(__file__).parents[2]
-CODE = ["clients", "demo", "docs", "ensemble", "gateway", "model_repository"]
+CODE = ["clients", "demo", "docs", "examples", "ensemble", "gateway", "model_repository"]
 KNOWN = {ENVIRONMENT_PREFIX + name.upper() for name in Settings.model_fields}
-CHANGED = {"engine": "onnxruntime", "cpu_threads": 3, "window_cache_mib": 7, "models": "bicubic"}
+CHANGED = {
+    "engine": "onnxruntime",
+    "device": "cpu",
+    "precision": "float32",
+    "cpu_threads": 3,
+    "window_cache_mib": 7,
+    "models": "bicubic",
+}
 """Other values than the defaults for all that models are told."""
 
 
@@ -50,27 +56,6 @@ class Recorder(Mapping[str, str]):
 def _no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in KNOWN:
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def generate() -> ModuleType:
-    """The script that makes the pages."""
-    found = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
-
-
-def test_settings_page_is_current(generate: ModuleType) -> None:
-    page = generate.SETTINGS_PAGE.read_text(encoding="utf-8")
-    assert page == generate.settings_page(), "run `python docs/generate.py`"
-
-
-def test_settings_page_has_a_row_for_every_setting(generate: ModuleType) -> None:
-    rows = re.findall(r"^\| `(HNDSR_\w+)` \| .* \| .+\. \|$", generate.settings_page(), re.MULTILINE)
-    assert rows == [ENVIRONMENT_PREFIX + name.upper() for name in Settings.model_fields]
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN | FOREIGN_NAMES))
@@ -106,13 +91,30 @@ def test_embedded_triton_is_given_every_variable_that_models_read() -> None:
 
 def test_models_read_what_the_gateway_was_told() -> None:
     given = embedded_options(Settings(**CHANGED)).environment
-    expected = ServingSettings(engine="onnxruntime", cpu_threads=3, window_cache_bytes=7 * 2**20, models=("bicubic",))
+    expected = ServingSettings(
+        engine="onnxruntime",
+        device="cpu",
+        precision="float32",
+        cpu_threads=3,
+        window_cache_bytes=7 * 2**20,
+        models=("bicubic",),
+    )
     assert ServingSettings.from_environment(given) == expected
 
 
 def test_models_have_the_same_defaults_with_and_without_the_gateway() -> None:
     given = embedded_options(Settings()).environment
     assert ServingSettings.from_environment(given) == ServingSettings.from_environment({})
+
+
+def test_embedded_triton_serves_the_chosen_repository(tmp_path: Path) -> None:
+    shutil.copytree(model_repository() / "bicubic", tmp_path / "bicubic")
+    assert embedded_options(Settings(model_repository=str(tmp_path))).model_repository == tmp_path
+
+
+def test_model_repository_without_models_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelRepositoryError, match="no model has a manifest"):
+        embedded_options(Settings(model_repository=str(tmp_path)))
 
 
 def test_embedded_triton_loads_all_models_by_default() -> None:

@@ -13,7 +13,6 @@ from in_process import Client, Refusal, png, raw, refusal, request, run, running
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_gateway import errors
 from hndsr_gateway.errors import GatewayError
-from hndsr_gateway.interceptors import INTERNAL_TEXT
 
 INVALID = StatusCode.INVALID_ARGUMENT
 RAISED: list[tuple[GatewayError, StatusCode, str, float | None]] = [
@@ -22,7 +21,11 @@ RAISED: list[tuple[GatewayError, StatusCode, str, float | None]] = [
     (errors.ImageTooLargeError(which="source", height=2, width=3, limit_px=5), INVALID, "image", None),
     (errors.SideTooLongError(length=3, limit=2), INVALID, "image", None),
     (errors.EmptyImageError(), INVALID, "image", None),
-    (errors.UnsupportedFormatError(found="text"), INVALID, "encoded", None),
+    (errors.UnsupportedFormatError("text"), INVALID, "encoded", None),
+    (errors.DamagedImageError("text"), INVALID, "encoded", None),
+    (errors.DecompressionBombError(what="memory", limit="1 MiB"), INVALID, "encoded", None),
+    (errors.OutputUnsupportedError("text"), INVALID, "output_format", None),
+    (errors.ReferenceMismatchError("text"), INVALID, "reference", None),
     (errors.RawImageError("text", field="raw.mask"), INVALID, "raw.mask", None),
     (errors.ScaleOutOfRangeError("text"), INVALID, "parameters.scale", None),
     (errors.OptionOutOfRangeError(option="steps", value=101, limit=100), INVALID, "parameters.options.steps", None),
@@ -31,15 +34,15 @@ RAISED: list[tuple[GatewayError, StatusCode, str, float | None]] = [
     (errors.ValueRangeError("0…1 is no range"), INVALID, "parameters.value_ranges", None),
     (errors.ModelNotFoundError(name="a", served=["b"]), StatusCode.NOT_FOUND, "", None),
     (errors.RevisionChangedError(required="a", served="b"), StatusCode.FAILED_PRECONDITION, "", None),
-    (errors.OverloadedError(limit=1, retry_delay_s=2.5), StatusCode.RESOURCE_EXHAUSTED, "", 2.5),
+    (errors.OverloadedError("text", retry_delay_s=2.5), StatusCode.RESOURCE_EXHAUSTED, "", 2.5),
     (errors.UnavailableError(retry_delay_s=0.25), StatusCode.UNAVAILABLE, "", 0.25),
     (errors.RequestTimeoutError(), StatusCode.DEADLINE_EXCEEDED, "", None),
-    (errors.StartupError("text"), StatusCode.INTERNAL, "", None),
 ]
 REASONS = {
     *("INTERNAL", "INVALID_REQUEST", "IMAGE_TOO_LARGE", "EMPTY_IMAGE", "UNSUPPORTED_FORMAT", "RAW_IMAGE_INVALID"),
     *("SCALE_OUT_OF_RANGE", "OPTION_OUT_OF_RANGE", "VALUE_RANGE_INVALID", "MODEL_NOT_FOUND", "REVISION_CHANGED"),
-    *("OVERLOADED", "BACKEND_UNAVAILABLE", "DEADLINE_EXCEEDED", "STARTUP"),
+    *("OVERLOADED", "BACKEND_UNAVAILABLE", "DEADLINE_EXCEEDED"),
+    *("IMAGE_DAMAGED", "DECOMPRESSION_BOMB", "OUTPUT_UNSUPPORTED", "REFERENCE_MISMATCH"),
     *("PLAN_INCOMPATIBLE", "BACKEND_MISMATCH"),
 }
 
@@ -111,10 +114,23 @@ def ranges(*bands: dict[str, float]) -> list[pb.ValueRange]:
 REFUSED: list[tuple[str, pb.UpscaleRequest, str, str]] = [
     ("no image", pb.UpscaleRequest(), "EMPTY_IMAGE", "image"),
     ("empty file", request(b""), "EMPTY_IMAGE", "image"),
-    ("no PNG", request(b"GIF89a"), "UNSUPPORTED_FORMAT", "encoded"),
-    ("16-bit pixels as PNG", request(RAW_16, output_format=1), "UNSUPPORTED_FORMAT", "output_format"),
-    ("mask as PNG", request(raw_with(mask=b"\xff" * 5), output_format=1), "UNSUPPORTED_FORMAT", "output_format"),
-    ("unknown output format", request(PNG, output_format=9), "UNSUPPORTED_FORMAT", "output_format"),
+    ("GIF", request(b"GIF89a"), "UNSUPPORTED_FORMAT", "encoded"),
+    ("half a PNG", request(PNG[:99]), "IMAGE_DAMAGED", "encoded"),
+    ("16-bit pixels as JPEG", request(RAW_16, output_format=3), "OUTPUT_UNSUPPORTED", "output_format"),
+    ("mask as JPEG", request(raw_with(mask=b"\x7f" * 5), output_format=3), "OUTPUT_UNSUPPORTED", "output_format"),
+    ("unknown output format", request(PNG, output_format=9), "OUTPUT_UNSUPPORTED", "output_format"),
+    ("quality 0", request(PNG, output_format=3, encoding={"quality": 0}), "OPTION_OUT_OF_RANGE", "encoding.quality"),
+    (
+        *("lossless JPEG", request(PNG, output_format=3, encoding={"lossless": True})),
+        *("OUTPUT_UNSUPPORTED", "encoding.lossless"),
+    ),
+    ("reference of another size", request(RAW, reference=RAW), "REFERENCE_MISMATCH", "reference"),
+    ("reference that is no image", request(RAW, reference=b"GIF89a"), "UNSUPPORTED_FORMAT", "reference"),
+    ("reference without a pixel", request(RAW, reference=raw_with(width_px=0)), "EMPTY_IMAGE", "reference.raw"),
+    (
+        *("reference of another type", request(RAW, scale="2", reference=raw(scene((10, 14), "uint16")))),
+        *("REFERENCE_MISMATCH", "reference"),
+    ),
     ("no sample type", request(raw_with(sample_type=0)), "RAW_IMAGE_INVALID", "raw.sample_type"),
     ("unknown sample type", request(raw_with(sample_type=9)), "RAW_IMAGE_INVALID", "raw.sample_type"),
     ("no rows", request(raw_with(height_px=0)), "EMPTY_IMAGE", "image"),
@@ -234,7 +250,7 @@ def test_every_call_is_unavailable_when_nothing_is_served() -> None:
 
 def test_unforeseen_error_is_answered_with_a_fixed_text() -> None:
     found = refused(upscale_anything, failing(ZeroDivisionError("secret path")))
-    assert found == Refusal(StatusCode.INTERNAL, INTERNAL_TEXT, "", "", None)
+    assert found == Refusal(StatusCode.INTERNAL, str(GatewayError("the server failed")), "INTERNAL", "", None)
 
 
 def test_unforeseen_error_is_logged_with_its_cause(caplog: pytest.LogCaptureFixture) -> None:

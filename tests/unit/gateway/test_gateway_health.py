@@ -13,10 +13,10 @@ import pytest
 from fakes import FakeBackend
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from in_process import Client, connected, raw, refusal, request, run, running, scene
+from in_process import Client, connected, raw, refusal, request, run, running, scene, served
 
 from hndsr_gateway.errors import UnavailableError
-from hndsr_gateway.server import ListenError, NotReadyError, serving
+from hndsr_gateway.server import ListenError, NotReadyError
 from hndsr_gateway.settings import Settings
 
 SERVICE = "hndsr.v1.UpscaleService"
@@ -68,7 +68,7 @@ def test_health_is_not_serving_until_the_models_answer(name: str, free_address: 
     backend.describe_error = UnavailableError()
 
     async def test() -> None:
-        entered, gateway = asyncio.Event(), serving(backend, Settings(listen=free_address, drain_grace_s=0))
+        entered, gateway = asyncio.Event(), served(backend, Settings(listen=free_address, drain_grace_s=0))
 
         async def serve() -> None:
             async with gateway:
@@ -165,7 +165,7 @@ async def stopping(*, grace_s: float) -> AsyncIterator[Stopping]:
     """Told to stop, and not serving any more."""
     backend = FakeBackend()
     backend.hold()
-    gateway = serving(backend, Settings(listen="127.0.0.1:0", drain_grace_s=grace_s))
+    gateway = served(backend, Settings(listen="127.0.0.1:0", drain_grace_s=grace_s))
     async with connected(await gateway.__aenter__()) as client, watching(client, "") as changes:
         call = asyncio.ensure_future(client.upscale.Upscale(request(raw(scene((5, 7))))))
         await backend.started(1)
@@ -221,7 +221,7 @@ def test_start_fails_when_the_address_is_taken() -> None:
             taken.listen()
             listen = f"127.0.0.1:{taken.getsockname()[1]}"
             with pytest.raises(ListenError, match=listen):
-                await serving(FakeBackend(), Settings(listen=listen)).__aenter__()
+                await served(FakeBackend(), Settings(listen=listen)).__aenter__()
 
     run(test())
 
@@ -233,6 +233,6 @@ def test_start_fails_when_the_models_are_not_ready_in_time() -> None:
     async def test() -> None:
         settings = Settings(listen="127.0.0.1:0", startup_timeout_s=0.1, drain_grace_s=0)
         with pytest.raises(NotReadyError, match="HNDSR_STARTUP_TIMEOUT_S"):
-            await serving(backend, settings).__aenter__()
+            await served(backend, settings).__aenter__()
 
     run(test())

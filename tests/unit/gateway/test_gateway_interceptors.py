@@ -10,13 +10,13 @@ import grpc
 import pytest
 from in_process import Refusal, refusal, run
 
-from hndsr_gateway.errors import OverloadedError
-from hndsr_gateway.interceptors import INTERNAL_TEXT, ErrorInterceptor
+from hndsr_gateway.errors import GatewayError, OverloadedError
+from hndsr_gateway.interceptors import ErrorInterceptor
 
 SHAPES = ["unary_unary", "stream_unary", "unary_stream", "stream_stream"]
-OURS = OverloadedError(limit=3, retry_delay_s=2.0)
+OURS = OverloadedError("text", retry_delay_s=2.0)
 REFUSED = Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, str(OURS), "OVERLOADED", "", 2.0)
-UNFORESEEN = Refusal(grpc.StatusCode.INTERNAL, INTERNAL_TEXT, "", "", None)
+UNFORESEEN = Refusal(grpc.StatusCode.INTERNAL, str(GatewayError("the server failed")), "INTERNAL", "", None)
 ABORTED = Refusal(grpc.StatusCode.DATA_LOSS, "by the handler itself", "", "", None)
 
 

@@ -8,17 +8,20 @@ from typing import Any
 import grpc
 import pytest
 from fakes import FakeBackend
+from hypothesis import given
+from hypothesis import strategies as st
 from in_process import THREE_WINDOWS, TINY_TILES, Client, raw, refusal, request, run, running, scene
 
 from hndsr_gateway.catalogue import Catalogue
-from hndsr_gateway.errors import OverloadedError
+from hndsr_gateway.jobs import UpscaleRequest
+from hndsr_gateway.scheduling import PriorityGate, Ticket
+from hndsr_gateway.server import image_workers
 from hndsr_gateway.service import UpscaleService
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.types import Parameters, Raster
 
 LARGE, SMALL = (400, 10), (8, 8)
 LARGE_TILES = 7
-BICUBIC = Parameters(model="bicubic")
 
 
 def start(client: Client, size: tuple[int, int] = THREE_WINDOWS, **call: Any) -> Any:
@@ -129,17 +132,20 @@ def test_backend_gets_no_more_tiles_at_once_than_the_settings_allow(tiles_at_onc
     assert max(running_tiles) == tiles_at_once
 
 
+NO_QUEUE = {"max_concurrent_requests": 1, "max_queue_depth": 0}
+
+
 def test_overload_is_refused_with_a_delay() -> None:
-    backend = FakeBackend()
+    backend = FakeBackend(window_s=2.0)
     backend.hold()
 
     async def test() -> None:
-        async with running(backend, max_concurrent_requests=1) as client:
+        async with running(backend, **NO_QUEUE) as client:
             first = start(client)
             await backend.started(1)
             found = await refusal(start(client, SMALL))
             first.cancel()
-            assert (found.reason, found.retry_delay_s) == ("OVERLOADED", 5.0)
+            assert (found.reason, found.retry_delay_s) == ("OVERLOADED", 6.0)
 
     run(test())
 
@@ -149,12 +155,69 @@ def test_overload_leaves_the_admitted_request_alone() -> None:
     backend.hold()
 
     async def test() -> None:
-        async with running(backend, max_concurrent_requests=1) as client:
+        async with running(backend, **NO_QUEUE) as client:
             first = start(client)
             await backend.started(1)
             await refusal(start(client, SMALL))
             backend.release()
             assert (await first).metadata.tiles == 1
+
+    run(test())
+
+
+def test_requests_wait_while_others_are_worked_on() -> None:
+    backend = FakeBackend()
+    backend.hold()
+
+    async def test() -> None:
+        async with running(backend, max_concurrent_requests=1, max_queue_depth=2) as client:
+            calls = [asyncio.ensure_future(start(client)) for _ in range(3)]
+            await backend.started(1)
+            while (await refusal_or_none(start(client, SMALL, timeout=0.2))) != "OVERLOADED":
+                pass
+            backend.release()
+            assert [answer.metadata.tiles for answer in await asyncio.gather(*calls)] == [1, 1, 1]
+
+    run(test())
+
+
+async def refusal_or_none(call: Any) -> str:
+    """The reason why a call is refused."""
+    return (await refusal(call)).reason
+
+
+def test_waiting_request_ends_with_its_deadline() -> None:
+    backend = FakeBackend()
+    backend.hold()
+
+    async def test() -> None:
+        async with running(backend, max_concurrent_requests=1, max_queue_depth=1) as client:
+            first = start(client)
+            await backend.started(1)
+            found = await refusal(start(client, SMALL, timeout=0.2))
+            assert found.code == grpc.StatusCode.DEADLINE_EXCEEDED
+            backend.release()
+            await first
+            await start(client, SMALL)
+
+    run(test())
+    assert [call.size for call in backend.calls] == [THREE_WINDOWS, SMALL]
+
+
+def test_requests_are_refused_when_too_many_bytes_wait() -> None:
+    backend = FakeBackend()
+    backend.hold()
+
+    async def test() -> None:
+        settings = {"max_concurrent_requests": 1, "max_queue_bytes": 2 * SMALL[0] * SMALL[1] * 3}
+        async with running(backend, **settings) as client:
+            calls = [start(client)]
+            await backend.started(1)
+            calls += [start(client, SMALL), start(client, SMALL)]
+            while (await refusal_or_none(start(client, SMALL, timeout=0.2))) != "OVERLOADED":
+                pass
+            backend.release()
+            await asyncio.gather(*calls)
 
     run(test())
 
@@ -242,28 +305,27 @@ def test_request_cancels_its_tile_when_it_takes_longer_than_the_server_allows() 
     assert backend.outcomes() == ["cancelled"]
 
 
-async def service_of(backend: FakeBackend, **settings: Any) -> UpscaleService:
-    catalogue = Catalogue(backend, default_model="bicubic")
-    await catalogue.refresh()
-    return UpscaleService(backend, catalogue, Settings(**{**TINY_TILES, **settings}))
-
-
 async def settle() -> None:
     """Let every task go on until it waits for something."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
-def order_of_tiles(sizes: list[tuple[int, int]], *, tiles_at_once: int) -> list[tuple[int, int]]:
+def order_of_tiles(sizes: list[tuple[int, int]], *, tiles_at_once: int = 1) -> list[tuple[int, int]]:
     """The images that the tiles in the backend belong to, when all requests arrive during the first tile."""
-    backend = FakeBackend()
+    backend = FakeBackend(window_s=100.0)
     backend.hold()
 
     async def test() -> None:
-        service = await service_of(backend, max_inflight_tiles=tiles_at_once)
+        catalogue = Catalogue(backend, default_model="bicubic")
+        await catalogue.refresh()
+        settings = Settings(**TINY_TILES, max_inflight_tiles=tiles_at_once)
+        images = image_workers(settings)
+        service = UpscaleService(backend, catalogue, images, settings)
         work = []
         for size in sizes:
-            work.append(asyncio.create_task(service.upscale(Raster(scene(size)), BICUBIC)))
+            request = UpscaleRequest(Raster(scene(size)), Parameters(model="bicubic"))
+            work.append(asyncio.create_task(service.upscale(request)))
             await settle()
         backend.release()
         await asyncio.gather(*work)
@@ -278,15 +340,63 @@ def test_small_image_waits_for_running_tiles_only(tiles_at_once: int) -> None:
     assert (order.index(SMALL) <= 2 * tiles_at_once - 1, len(order)) == (True, LARGE_TILES + 1)
 
 
-def test_images_take_turns() -> None:
+def test_images_of_one_size_go_in_the_order_of_their_arrival() -> None:
     other = (LARGE[0], LARGE[1] + 1)
-    assert order_of_tiles([LARGE, other], tiles_at_once=1) == [LARGE, other] * LARGE_TILES
+    assert order_of_tiles([LARGE, other]) == [LARGE] * LARGE_TILES + [other] * LARGE_TILES
 
 
-def test_admission_counts_requests() -> None:
+def test_large_images_leave_places_for_small_ones() -> None:
+    order = order_of_tiles([LARGE] * 9 + [SMALL])
+    assert order.index(SMALL) == 1
+
+
+def gated(keys: list[float], *, cancelled: int | None = None) -> list[float]:
+    """The order in which waiters with these keys pass a gate of one place that is held while they arrive."""
+    passed = []
+
+    async def wait(gate: PriorityGate, key: float) -> None:
+        async with gate.place(key):
+            passed.append(key)
+
     async def test() -> None:
-        service = await service_of(FakeBackend(), max_concurrent_requests=2)
-        with service.admission(), service.admission(), pytest.raises(OverloadedError):
-            service.admission().__enter__()
+        gate = PriorityGate(1)
+        async with gate.place(0.0):
+            waiting = [asyncio.create_task(wait(gate, key)) for key in keys]
+            await settle()
+            if cancelled is not None:
+                waiting[cancelled].cancel()
+                await settle()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        async with gate.place(0.0):
+            pass
 
     run(test())
+    return passed
+
+
+@given(st.lists(st.floats(-1e6, 1e6), max_size=20))
+def test_gate_lets_the_lowest_key_in_first(keys: list[float]) -> None:
+    assert gated(keys) == sorted(keys)
+
+
+def test_gate_passes_over_those_that_gave_up() -> None:
+    assert gated([3.0, 1.0, 2.0], cancelled=1) == [2.0, 3.0]
+
+
+def test_gate_gives_the_place_back_that_was_given_to_one_who_gave_up() -> None:
+    async def test() -> None:
+        gate = PriorityGate(1)
+        async with gate.place(0.0):
+            given_up = asyncio.create_task(gate.place(1.0).__aenter__())
+            await settle()
+        given_up.cancel()  # its turn has come, but it has not run since
+        await asyncio.gather(given_up, return_exceptions=True)
+        async with gate.place(2.0):
+            pass
+
+    run(test())
+
+
+def test_long_request_that_has_waited_for_long_goes_before_a_new_short_one() -> None:
+    old, new = Ticket(0, arrival_s=0.0, work_s=10.0), Ticket(0, arrival_s=50.0, work_s=0.1)
+    assert old.due_s < new.due_s
