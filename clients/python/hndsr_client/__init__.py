@@ -28,21 +28,41 @@ from hndsr_client.errors import (
 )
 
 if TYPE_CHECKING:
+    from hndsr_client._core.parameters import UpscaleParameters
+    from hndsr_client.async_client import AsyncClient
+    from hndsr_client.batch import FileOutcome, async_upscale_files, upscale_files
     from hndsr_client.client import Client
-    from hndsr_client.results import Limits, ModelInfo, Options, Plan, ServiceInfo, Span, Upscaled, UpscaleMetadata
+    from hndsr_client.connection import Keepalive, Retry, RetryBudget, Tls
+    from hndsr_client.results import (
+        Encoded,
+        Limits,
+        ModelInfo,
+        Options,
+        Plan,
+        Quality,
+        QualityReport,
+        ServiceInfo,
+        Span,
+        Upscaled,
+        UpscaleMetadata,
+    )
 
 __all__ = [
     "AccessError",
     "AnswerError",
     "ArgumentError",
+    "AsyncClient",
     "Client",
     "DeadlineError",
     "DestinationError",
     "EmbeddedGatewayError",
     "EmbeddedNotInstalledError",
+    "Encoded",
+    "FileOutcome",
     "HndsrError",
     "ImageTooLargeError",
     "InvalidRequestError",
+    "Keepalive",
     "Limits",
     "LocalFileError",
     "ModelInfo",
@@ -51,31 +71,51 @@ __all__ = [
     "OverloadedError",
     "Plan",
     "PreconditionError",
+    "Quality",
+    "QualityReport",
+    "Retry",
+    "RetryBudget",
     "ServerError",
     "ServiceError",
     "ServiceInfo",
     "Span",
+    "Tls",
     "UnavailableError",
     "UpscaleMetadata",
+    "UpscaleParameters",
     "Upscaled",
+    "async_upscale_files",
+    "upscale_files",
 ]
 
 if not TYPE_CHECKING:
     # They take gRPC and NumPy with them: imported when first asked for, an interrupt finds the command ready for it.
-    _LATER = {
-        "Client": "client",
-        "Limits": "results",
-        "ModelInfo": "results",
-        "Options": "results",
-        "Plan": "results",
-        "ServiceInfo": "results",
-        "Span": "results",
-        "UpscaleMetadata": "results",
-        "Upscaled": "results",
+    _MODULES = {
+        "_core.parameters": ["UpscaleParameters"],
+        "async_client": ["AsyncClient"],
+        "batch": ["FileOutcome", "async_upscale_files", "upscale_files"],
+        "client": ["Client"],
+        "connection": ["Keepalive", "Retry", "RetryBudget", "Tls"],
+        "results": [
+            "Encoded",
+            "Limits",
+            "ModelInfo",
+            "Options",
+            "Plan",
+            "Quality",
+            "QualityReport",
+            "ServiceInfo",
+            "Span",
+            "UpscaleMetadata",
+            "Upscaled",
+        ],
+        "notebook": [],
+        "testing": [],
     }
+    _LATER = {name: module for module, names in _MODULES.items() for name in names}
 
     def __getattr__(name: str) -> object:
-        if name in _LATER.values():
+        if name in _MODULES:
             return import_module(f"{__name__}.{name}")
         if name not in _LATER:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,12 +8,19 @@ import time
 from typing import Any
 
 from hndsr_client import _report
+from hndsr_client._destinations import plan_jobs
+from hndsr_client._exit_codes import batch_exit_code
 from hndsr_client._files import Destination, png_size_px
-from hndsr_client._progress import waiting
+from hndsr_client._messages import file_error_message
+from hndsr_client._progress import counting, waiting
+from hndsr_client.batch import FileOutcome, upscale_files
 from hndsr_client.client import Client
-from hndsr_client.errors import HndsrError
+from hndsr_client.connection import Tls
+from hndsr_client.errors import ArgumentError, HndsrError
 
 ESTIMATE_TIMEOUT_S = 5.0
+PARAMETERS = "scale", "steps", "texture", "seed", "model"
+ENCODING = "quality", "lossless"
 
 
 def upscale(arguments: argparse.Namespace) -> None:
@@ -21,24 +28,45 @@ def upscale(arguments: argparse.Namespace) -> None:
     shown = sys.stderr.isatty() and not arguments.quiet
     # What is wrong with the files is said before a gateway is waited for.
     Destination(arguments.destination, source=arguments.source, overwrite=arguments.overwrite)
+    options = _options(arguments, *PARAMETERS, *ENCODING, "reference", "overwrite")
     with _connect(arguments, shown=shown) as client:
         estimate_s = _estimate_s(client, arguments) if shown else None
         started_s = time.monotonic()
         with waiting(f"upscaling {arguments.source}", estimate_s=estimate_s, shown=shown):
-            metadata = client.upscale_file(
-                arguments.source, arguments.destination, overwrite=arguments.overwrite, **_parameters(arguments)
-            )
+            metadata = client.upscale_file(arguments.source, arguments.destination, **options)
         elapsed_s = time.monotonic() - started_s
     if arguments.json:
         _print(_report.as_json(metadata, destination=arguments.destination, elapsed_s=elapsed_s))
     elif not arguments.quiet:
-        _print(_report.upscaled_line(metadata, destination=arguments.destination, elapsed_s=elapsed_s))
+        _print(_report.upscaled_text(metadata, destination=arguments.destination, elapsed_s=elapsed_s))
+
+
+def batch(arguments: argparse.Namespace) -> int:
+    """Upscale many files and answer the exit code."""
+    # A bar on the terminal that shows the lines of JSON as well would tear them.
+    shown = sys.stderr.isatty() and not arguments.quiet and not (arguments.json and sys.stdout.isatty())
+    # What is wrong with the files is said before a gateway is waited for.
+    plan_jobs(arguments.sources, arguments.into, file_format=arguments.format, suffix=arguments.suffix)
+    with _connect(arguments, shown=shown) as client:
+        started_s = time.monotonic()
+        outcomes = _batch_outcomes(client, arguments, shown=shown)
+        elapsed_s = time.monotonic() - started_s
+    if not arguments.json and not arguments.quiet:
+        _print(_report.batch_line(outcomes, elapsed_s=elapsed_s))
+    return batch_exit_code([outcome.error for outcome in outcomes if outcome.error is not None])
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Measure how close one file is to another."""
+    with _connect(arguments, shown=sys.stderr.isatty()) as client:
+        answer = client.compare(arguments.image, arguments.reference)
+    _print(_report.as_json(answer) if arguments.json else _report.quality_line(answer))
 
 
 def plan(arguments: argparse.Namespace) -> None:
     """Say how an image of a size would be upscaled."""
     with _connect(arguments, shown=sys.stderr.isatty()) as client:
-        answer = client.plan(arguments.height_px, arguments.width_px, **_parameters(arguments))
+        answer = client.plan(arguments.height_px, arguments.width_px, **_options(arguments, *PARAMETERS))
         text = _report.as_json(answer) if arguments.json else _report.plan_line(answer, client.info().limits)
     _print(text)
 
@@ -51,14 +79,34 @@ def info(arguments: argparse.Namespace) -> None:
 
 
 def _connect(arguments: argparse.Namespace, *, shown: bool) -> Client:
+    if arguments.embedded and (arguments.tls or arguments.ca or arguments.metadata):
+        raise ArgumentError("--tls, --ca and --metadata go with --target, not with --embedded")
     if not arguments.embedded:
-        return Client(arguments.target, timeout_s=arguments.timeout)
+        return Client(
+            arguments.target, timeout_s=arguments.timeout, tls=_tls(arguments), metadata=dict(arguments.metadata)
+        )
     with waiting("starting a gateway on this machine", shown=shown):
         return Client.embedded(timeout_s=arguments.timeout)
 
 
-def _parameters(arguments: argparse.Namespace) -> dict[str, Any]:
-    return {name: getattr(arguments, name) for name in ("scale", "steps", "texture", "seed", "model")}
+def _batch_outcomes(client: Client, arguments: argparse.Namespace, *, shown: bool) -> list[FileOutcome]:
+    options = _options(arguments, *PARAMETERS, *ENCODING, "format", "suffix", "overwrite", "skip_existing")
+    options |= {"max_concurrency": arguments.jobs}
+    with counting("upscaling", total=len(arguments.sources), shown=shown) as advance:
+
+        def tell(outcome: FileOutcome) -> None:
+            _tell(outcome, as_json=arguments.json)
+            advance()
+
+        return list(upscale_files(client, arguments.sources, arguments.into, on_outcome=tell, **options))
+
+
+def _tls(arguments: argparse.Namespace) -> bool | Tls:
+    return arguments.tls if arguments.ca is None else Tls(root_certificates=arguments.ca)
+
+
+def _options(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+    return {name: getattr(arguments, name) for name in names}
 
 
 def _estimate_s(client: Client, arguments: argparse.Namespace) -> float | None:
@@ -67,10 +115,19 @@ def _estimate_s(client: Client, arguments: argparse.Namespace) -> float | None:
         size_px = png_size_px(arguments.source)
         if size_px is None:
             return None
-        plan = client.plan(*size_px, **_parameters(arguments), timeout_s=ESTIMATE_TIMEOUT_S)
+        plan = client.plan(*size_px, **_options(arguments, *PARAMETERS), timeout_s=ESTIMATE_TIMEOUT_S)
     except (HndsrError, OSError):
         return None
     return plan.estimated_time_s
+
+
+def _tell(outcome: FileOutcome, *, as_json: bool) -> None:
+    """Say at once how it ended with a file: programs are told of each, people of each that failed."""
+    if outcome.error is not None:
+        sys.stderr.write(f"hndsr: error: {file_error_message(outcome.source, outcome.error)}\n")
+    if as_json:
+        _print(_report.outcome_json(outcome))
+        sys.stdout.flush()
 
 
 def _print(text: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from hndsr_client.errors import (
     AccessError,
     ArgumentError,
@@ -29,8 +31,15 @@ EXIT_CODES: dict[type[BaseException], int] = {
     DeadlineError: DEADLINE,
     LocalFileError: LOCAL_FILE,
 }
+# From what no second try will mend to what it may well mend.
+TELLING = UNFORESEEN, USAGE, LOCAL_FILE, REFUSED, DEADLINE, UNAVAILABLE
 
 
 def exit_code(error: HndsrError) -> int:
     """The exit code that says what kind of error ended the command."""
     return next(EXIT_CODES[cls] for cls in type(error).__mro__ if cls in EXIT_CODES)
+
+
+def batch_exit_code(errors: Collection[HndsrError]) -> int:
+    """The exit code of the error that a second try is least likely to mend, 0 where there is none."""
+    return min(map(exit_code, errors), key=TELLING.index, default=OK)

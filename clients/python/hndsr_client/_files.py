@@ -9,9 +9,18 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from hndsr_client._core.requests import check_size
+from hndsr_client._core.requests import FileFormat, check_size
 from hndsr_client.errors import ArgumentError, DestinationError, LocalFileError
 
+# The first extension of a format is the one that is given to files named by this package.
+EXTENSIONS: dict[str, FileFormat] = {
+    ".png": "png",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".webp": "webp",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+}
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -30,6 +39,20 @@ def read_source(path: str | os.PathLike[str]) -> bytes:
         raise LocalFileError(path=path, problem=_problem(error)) from error
 
 
+def format_of(path: str | os.PathLike[str]) -> FileFormat:
+    """The format that a file's extension stands for.
+
+    Raises:
+        ArgumentError: The extension stands for none that can be made.
+    """
+    file_format = EXTENSIONS.get(Path(path).suffix.lower())
+    if file_format is None:
+        *others, last = EXTENSIONS
+        accepted = f"{', '.join(others)} and {last}"
+        raise ArgumentError(f"{os.fspath(path)}: the destination's extension says no format, accepted are {accepted}")
+    return file_format
+
+
 def png_size_px(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     """Height and width of a PNG file, None for any other file and for pipes, which can be read only once.
 
@@ -46,7 +69,11 @@ def png_size_px(path: str | os.PathLike[str]) -> tuple[int, int] | None:
 
 
 class Destination:
-    """A PNG file to be made. What can be refused is refused here, before any work is spent on it."""
+    """An image file to be made. What can be refused is refused here, before any work is spent on it.
+
+    Attributes:
+        format: What the extension says, in any case of letters.
+    """
 
     def __init__(
         self, path: str | os.PathLike[str], *, source: str | os.PathLike[str], overwrite: bool = False
@@ -54,12 +81,11 @@ class Destination:
         """Check that the file may be made; a link is followed, so that it stays a link.
 
         Raises:
-            ArgumentError: Not named *.png.
+            ArgumentError: The extension stands for no format that can be made.
             DestinationError: It exists and `overwrite` is not set, or it is the source itself.
             LocalFileError: Its folder is missing or cannot be written to.
         """
-        if Path(path).suffix.lower() != ".png":
-            raise ArgumentError(f"{os.fspath(path)}: the destination's extension is not .png, the only format made")
+        self.format: FileFormat = format_of(path)
         self._name = path
         self._path = Path(os.path.realpath(path))
         self._overwrite = overwrite

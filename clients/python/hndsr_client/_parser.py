@@ -13,10 +13,12 @@ from hndsr_client._exit_codes import (
     LOCAL_FILE,
     OK,
     REFUSED,
+    TELLING,
     UNAVAILABLE,
     UNFORESEEN,
     USAGE,
 )
+from hndsr_client._files import EXTENSIONS
 
 TARGET_VARIABLE = "HNDSR_TARGET"
 DEFAULT_TARGET = "127.0.0.1:50051"
@@ -35,6 +37,10 @@ exit codes:
   {LOCAL_FILE}    a file on this machine cannot be read or written, or the destination exists
   {INTERRUPTED}  interrupted by Ctrl-C
 """
+BATCH_EPILOG = f"""\
+exit code: 0 if no file failed, else that of the failure which a second try is least likely to mend, in the order
+{", ".join(map(str, TELLING))}. What they mean: hndsr --help
+"""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -48,19 +54,51 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hndsr {version('hndsr-client')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_upscale(commands)
+    _add_batch(commands)
+    _add_compare(commands)
     _add_plan(commands)
     _add_info(commands)
     return parser
 
 
 def _add_upscale(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("upscale", help="upscale an image file into a PNG file")
+    parser = commands.add_parser("upscale", help="upscale an image file")
     parser.set_defaults(run=_commands.upscale)
     parser.add_argument("source", metavar="SRC", help="the image file")
-    parser.add_argument("destination", metavar="DST", help="the PNG file to make; it appears when it is whole")
+    parser.add_argument(
+        "destination", metavar="DST", help=f"the file to make, {', '.join(EXTENSIONS)}; it appears when it is whole"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
     parser.add_argument("--quiet", action="store_true", help="no progress and no closing line")
+    parser.add_argument("--reference", metavar="FILE", help="the truth: say how close DST comes, and bicubic beside it")
+    _add_encoding(parser)
     _add_parameters(parser)
+    _add_connection(parser)
+
+
+def _add_batch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("batch", help="upscale many image files into a folder", epilog=BATCH_EPILOG)
+    parser.set_defaults(run=_commands.batch)
+    parser.add_argument("sources", metavar="SRC", nargs="+", help="the image files")
+    parser.add_argument("--into", metavar="FOLDER", required=True, help="where the files go; made if it is missing")
+    parser.add_argument("--suffix", metavar="TEXT", default="", help="put between name and extension, such as _x4")
+    parser.add_argument("--jobs", type=int, default=4, metavar="N", help="files at once (default 4)")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    existing.add_argument("--skip-existing", action="store_true", help="leave out what exists, to go on with a batch")
+    parser.add_argument("--quiet", action="store_true", help="no progress and no closing line")
+    _add_encoding(parser).add_argument(
+        "--format", choices=sorted(set(EXTENSIONS.values())), help="of the files made (default: that of each source)"
+    )
+    _add_parameters(parser)
+    _add_connection(parser, json_help="print a line of JSON for each file as it ends")
+
+
+def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("compare", help="say how close an image file is to another of the same size")
+    parser.set_defaults(run=_commands.compare)
+    parser.add_argument("image", metavar="IMAGE", help="the image file to measure")
+    parser.add_argument("reference", metavar="REFERENCE", help="the image file that is taken for the truth")
     _add_connection(parser)
 
 
@@ -88,7 +126,16 @@ def _add_parameters(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--model", metavar="NAME", help="model (default: the server's)")
 
 
-def _add_connection(parser: argparse.ArgumentParser) -> None:
+def _add_encoding(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    group = parser.add_argument_group("how to write")
+    group.add_argument("--quality", type=int, metavar="N", help="of JPEG and lossy WebP, 1 to 100")
+    loss = group.add_mutually_exclusive_group()
+    loss.add_argument("--lossless", action="store_true", default=None, help="every sample as it is (all but JPEG)")
+    loss.add_argument("--lossy", dest="lossless", action="store_false", default=None, help="smaller (JPEG and WebP)")
+    return group
+
+
+def _add_connection(parser: argparse.ArgumentParser, *, json_help: str = "print the result as JSON") -> None:
     group = parser.add_argument_group("where to upscale")
     where = group.add_mutually_exclusive_group()
     where.add_argument(
@@ -98,5 +145,22 @@ def _add_connection(parser: argparse.ArgumentParser) -> None:
         help=f"the service (default: {TARGET_VARIABLE}, else {DEFAULT_TARGET})",
     )
     where.add_argument("--embedded", action="store_true", help="start a gateway on this machine for this command")
+    group.add_argument("--tls", action="store_true", help="encrypt the way to --target")
+    group.add_argument("--ca", metavar="FILE", help="certificates (PEM) of who may vouch for it; implies --tls")
+    group.add_argument(
+        "--metadata",
+        metavar="KEY=VALUE",
+        type=_pair,
+        action="append",
+        default=[],
+        help="sent beside every request to --target; may be repeated",
+    )
     group.add_argument("--timeout", type=float, metavar="S", help="seconds that a call may take (default: any)")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--json", action="store_true", help=json_help)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not key or not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value

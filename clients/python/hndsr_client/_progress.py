@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 
 @contextmanager
@@ -26,3 +26,20 @@ def waiting(text: str, *, estimate_s: float | None = None, shown: bool) -> Itera
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown) as progress:
         progress.add_task(escape(text), total=None)
         yield
+
+
+@contextmanager
+def counting(text: str, *, total: int, shown: bool) -> Iterator[Callable[[], None]]:
+    """Show on the standard error, while the block runs, how many of a number are done; yields what counts one more.
+
+    Args:
+        text: What is being done.
+        total: How many there are.
+        shown: False shows nothing.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    # What is written to the standard output belongs there, not above the bar.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False, disable=not shown) as progress:
+        task = progress.add_task(escape(text), total=total)
+        yield lambda: progress.advance(task)

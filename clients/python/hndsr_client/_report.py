@@ -3,27 +3,85 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
-from hndsr_client.results import Limits, ModelInfo, Options, Plan, ServiceInfo, UpscaleMetadata
+from hndsr_client.batch import FileOutcome
+from hndsr_client.errors import HndsrError, ServiceError
+from hndsr_client.results import (
+    Limits,
+    ModelInfo,
+    Options,
+    Plan,
+    Quality,
+    QualityReport,
+    ServiceInfo,
+    UpscaleMetadata,
+)
 
 REVISION_LENGTH = 12
 
 
-def as_json(result: ServiceInfo | Plan | UpscaleMetadata, **more: object) -> str:
-    """A result, with further facts, as one JSON object; fractions and decimals are text."""
-    return json.dumps(asdict(result) | more, default=str, indent=2)
+def as_json(result: ServiceInfo | Plan | UpscaleMetadata | Quality, **more: object) -> str:
+    """A result, with further facts, as one JSON object; fractions, decimals and infinity are text."""
+    return json.dumps(_plain(asdict(result) | more), default=str, indent=2)
+
+
+def outcome_json(outcome: FileOutcome) -> str:
+    """How it ended with one file of a batch, as JSON on one line."""
+    facts = {
+        "source": str(outcome.source),
+        "destination": str(outcome.destination),
+        "status": _status(outcome),
+        "elapsed_s": outcome.elapsed_s,
+        "error": None if outcome.error is None else _error_facts(outcome.error),
+        "metadata": None if outcome.metadata is None else _plain(asdict(outcome.metadata)),
+    }
+    return json.dumps(facts, default=str)
+
+
+def upscaled_text(metadata: UpscaleMetadata, *, destination: str, elapsed_s: float) -> str:
+    """What was done, on one line, and how close it came to the reference where there is one."""
+    line = upscaled_line(metadata, destination=destination, elapsed_s=elapsed_s)
+    return line if metadata.quality is None else f"{line}\n{quality_table(metadata.quality)}"
 
 
 def upscaled_line(metadata: UpscaleMetadata, *, destination: str, elapsed_s: float) -> str:
     """What was done, on one line."""
     height_px, width_px = metadata.target_height_px, metadata.target_width_px
-    speed = height_px * width_px / 1e6 / max(elapsed_s, 1e-9)
     return (
         f"{destination}: {height_px} x {width_px} px (height x width), "
         f"{_count(metadata.windows, 'window')} ({metadata.computed_windows} computed), "
-        f"{elapsed_s:.2f} s, {speed:.3g} Mpx/s, {metadata.model} {_short(metadata.revision)}"
+        f"{_speed(height_px * width_px, elapsed_s)}, {metadata.model} {_short(metadata.revision)}"
     )
+
+
+def batch_line(outcomes: Sequence[FileOutcome], *, elapsed_s: float) -> str:
+    """What became of all files, on one line."""
+    made = [outcome.metadata for outcome in outcomes if outcome.metadata is not None]
+    target_px = sum(metadata.target_height_px * metadata.target_width_px for metadata in made)
+    skipped, failed = sum(outcome.skipped for outcome in outcomes), sum(not outcome.ok for outcome in outcomes)
+    return (
+        f"{len(made)} of {_count(len(outcomes), 'file')} upscaled{f', {skipped} skipped' * bool(skipped)}"
+        f"{f', {failed} failed' * bool(failed)}, {_speed(target_px, elapsed_s)}"
+    )
+
+
+def quality_line(quality: Quality) -> str:
+    """How close one image is to another, on one line."""
+    return f"PSNR {_decibels(quality.psnr_db)}, SSIM {_similarity(quality.ssim)}"
+
+
+def quality_table(report: QualityReport) -> str:
+    """How close the target and bicubic interpolation come to the reference."""
+    rows = [("", "PSNR", "SSIM")]
+    rows += [
+        (name, _decibels(quality.psnr_db), _similarity(quality.ssim))
+        for name, quality in (("target", report.result), ("bicubic", report.bicubic))
+    ]
+    return "\n".join(f"{name:<9}{psnr:<10}{ssim}".rstrip() for name, psnr, ssim in rows)
 
 
 def plan_line(plan: Plan, limits: Limits) -> str:
@@ -54,7 +112,8 @@ def _excess(plan: Plan, limits: Limits) -> str:
 def _limits_line(limits: Limits) -> str:
     return (
         f"limits: source {limits.max_source_px / 1e6:g} Mpx, target {limits.max_target_px / 1e6:g} Mpx, "
-        f"message {limits.max_message_bytes / 2**20:g} MiB, steps {limits.max_steps}, texture {limits.max_texture:g}"
+        f"message {limits.max_message_bytes / 2**20:g} MiB, steps {limits.max_steps}, texture {limits.max_texture:g}\n"
+        f"formats: {', '.join(limits.formats)}"
     )
 
 
@@ -77,3 +136,35 @@ def _count(number: int, unit: str) -> str:
 
 def _short(revision: str) -> str:
     return revision[:REVISION_LENGTH]
+
+
+def _speed(target_px: int, elapsed_s: float) -> str:
+    return f"{elapsed_s:.2f} s, {target_px / 1e6 / max(elapsed_s, 1e-9):.3g} Mpx/s"
+
+
+def _decibels(psnr_db: float) -> str:
+    return f"{psnr_db:.2f} dB" if math.isfinite(psnr_db) else "infinite"
+
+
+def _similarity(ssim: float | None) -> str:
+    return "-" if ssim is None else f"{ssim:.3f}"
+
+
+def _status(outcome: FileOutcome) -> str:
+    if not outcome.ok:
+        return "failed"
+    return "skipped" if outcome.skipped else "done"
+
+
+def _error_facts(error: HndsrError) -> dict[str, str | None]:
+    reason = error.reason if isinstance(error, ServiceError) else None
+    return {"type": type(error).__name__, "message": str(error), "reason": reason}
+
+
+def _plain(value: Any) -> Any:
+    """The value with infinity as text, as in the JSON of protocol buffers: JSON has no number for it."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return "Infinity" if value == math.inf else value

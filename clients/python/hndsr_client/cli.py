@@ -7,51 +7,29 @@ import sys
 from collections.abc import Sequence
 
 from hndsr_client._exit_codes import INTERRUPTED, LOCAL_FILE, OK, exit_code
-from hndsr_client.errors import HndsrError, LocalFileError, ServiceError
-
-# What arguments of the SDK, and what it says of them, are called on the command line.
-ARGUMENTS = {
-    "scale": "--scale",
-    "steps": "--steps",
-    "texture": "--texture",
-    "seed": "--seed",
-    "model": "--model",
-    "the target": "--target",
-    "timeout_s": "--timeout",
-    "source_height_px": "HEIGHT",
-    "source_width_px": "WIDTH",
-}
-OVERWRITING = "allow overwriting it", "replace it with --overwrite"
+from hndsr_client._messages import error_message
+from hndsr_client.errors import HndsrError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     try:
-        _run(arguments)
+        return _run(arguments)
     except HndsrError as error:
-        return _fail(_message(error), exit_code(error))
+        return _fail(error_message(error), exit_code(error))
     except OSError as error:
         return _fail_output(error)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
-    return OK
 
 
-def _run(arguments: Sequence[str] | None) -> None:
+def _run(arguments: Sequence[str] | None) -> int:
     from hndsr_client._parser import make_parser  # noqa: PLC0415  gRPC takes long to import, and may be interrupted
 
     namespace = make_parser().parse_args(arguments)
-    namespace.run(namespace)
+    code = namespace.run(namespace)
     sys.stdout.flush()
-
-
-def _message(error: HndsrError) -> str:
-    if isinstance(error, ServiceError):
-        return f"{error} [{error.reason}]"
-    if isinstance(error, LocalFileError):
-        return str(error).replace(*OVERWRITING)
-    name, verb, rest = str(error).partition(" is ")
-    return f"{ARGUMENTS.get(name, name)}{verb}{rest}"
+    return OK if code is None else int(code)
 
 
 def _fail(message: str, code: int) -> int:

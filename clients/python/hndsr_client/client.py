@@ -3,73 +3,81 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import grpc
-import numpy.typing as npt
 
-from hndsr.v1 import upscale_pb2 as pb
 from hndsr.v1.upscale_pb2_grpc import UpscaleServiceStub
-from hndsr_client._core import requests, responses
-from hndsr_client._core.connection import checked_target, checked_timeout_s
+from hndsr_client._core import calls
+from hndsr_client._core.calls import Call, Image, ResultT
+from hndsr_client._core.checks import checked_hook, checked_metadata, checked_timeout_s
+from hndsr_client._core.connection import Connection
+from hndsr_client._core.parameters import UpscaleParameters, spelled_out
 from hndsr_client._core.pixels import Mask
-from hndsr_client._core.requests import MAX_MESSAGE_BYTES, SampleType, Scale, ValueRanges
-from hndsr_client._core.status import service_error
-from hndsr_client._files import Destination, read_source
+from hndsr_client._core.requests import FileFormat, SampleType
+from hndsr_client._core.retries import Attempts
+from hndsr_client.connection import Keepalive, Retry, Tls
 from hndsr_client.embedded import EmbeddedGateway
-from hndsr_client.errors import ArgumentError, UnavailableError
-from hndsr_client.results import Plan, ServiceInfo, Upscaled, UpscaleMetadata
+from hndsr_client.errors import ServiceError
+from hndsr_client.results import Encoded, Plan, Quality, ServiceInfo, Upscaled, UpscaleMetadata
 
-CHANNEL_OPTIONS = (
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    # Servers end connections that ping more often than every five minutes, unless told otherwise.
-    ("grpc.keepalive_time_ms", 310_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-)
-LOCAL_CHANNEL_OPTIONS = (("grpc.enable_http_proxy", 0),)
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+Metadata = Mapping[str, str] | Callable[[], Mapping[str, str]]
+"""What is sent beside every request, or a function that is asked for it before every attempt."""
 
 
 class Client(AbstractContextManager["Client"]):
-    """Calls the service at one address. Threads may share it.
+    """Calls the service at one address. Threads may share it; `AsyncClient` is the same for asyncio.
 
     Every call takes `timeout_s`, seconds until it fails with `DeadlineError`, at most 100,000,000; None stands for the
-    client's own. Every call raises `ArgumentError` for arguments that no request can carry, `AnswerError` for an answer
-    that the contract does not allow, and a `ServiceError` where the server, or the way to it, says no.
+    client's own. It covers all attempts and the pauses between them. Every call raises `ArgumentError` for arguments
+    that no request can carry, `AnswerError` for an answer that the contract does not allow, and a `ServiceError` where
+    the server, or the way to it, says no. The parameters of an upscale are those of `UpscaleParameters` everywhere.
 
-    Options mean the same everywhere. None leaves them to the server:
-        scale: Target pixels per source pixel, exactly as written: 4, 3.14, "22/7", Fraction(22, 7). Never left to the
-            server: 4 where it is not given.
-        steps: Diffusion steps; 0 is the prior alone, deterministic and closest to the truth in the mean.
-        texture: Weight of the drawn residual, 0 to 1.5; more is sharper and less faithful.
-        seed: Seed of the noise, 0 to 2^64 - 1. The same seed gives the same bytes.
-        model: Name of the model.
-        value_ranges: (minimum, maximum) of the samples for each of the three bands, or an array (3, 2); None: all that
-            the type can hold.
-        required_revision: Fail with `PreconditionError` rather than answer with another revision of the model.
+    An image is an array (height, width, 3) of uint8 or uint16 with any strides and byte order, or the content or the
+    path of an image file.
     """
 
-    def __init__(self, target: str, *, timeout_s: float | None = None, _gateway: EmbeddedGateway | None = None) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        timeout_s: float | None = None,
+        tls: bool | Tls | None = None,
+        metadata: Metadata | None = None,
+        retry: Retry | None = Retry(),  # noqa: B008  frozen
+        keepalive: Keepalive = Keepalive(),  # noqa: B008  frozen
+        _gateway: EmbeddedGateway | None = None,
+    ) -> None:
         """Connect when first needed.
 
         Args:
             target: "HOST:PORT", or any other name that gRPC resolves.
             timeout_s: Seconds that each call may take; None: as long as it takes.
+            tls: Whether the connection is encrypted, or how; True: as `Tls()`.
+            metadata: Sent beside every request, for instance {"authorization": "Bearer ..."}; or a function that is
+                asked for it before every attempt, so that a token may change.
+            retry: How calls are tried again; None: never.
+            keepalive: When the connection is pinged.
             _gateway: The gateway to stop in the end, for `embedded`.
 
         Raises:
-            ArgumentError: The target is empty, a URL, or has a port that does not exist; or the timeout is not above 0
-                and at most 100,000,000.
+            ArgumentError: The target is empty, a URL, or has a port that does not exist; the timeout is not above 0 and
+                at most 100,000,000; a certificate cannot be read; or the metadata cannot be sent.
         """
-        self._target = checked_target(target)
-        self._timeout_s = checked_timeout_s(timeout_s)
+        self._connection = Connection(
+            target, timeout_s=timeout_s, tls=tls, retry=retry, keepalive=keepalive, local=_gateway is not None
+        )
+        self._metadata = checked_hook(metadata) if callable(metadata) else checked_metadata(metadata or {})
         self._gateway = _gateway
-        self._closed = False
-        options = CHANNEL_OPTIONS if _gateway is None else CHANNEL_OPTIONS + LOCAL_CHANNEL_OPTIONS
-        self._channel = grpc.insecure_channel(target, options=options)
+        self._closing = threading.Event()
+        self._channel = _channel(self._connection)
         self._stub = UpscaleServiceStub(self._channel)
 
     @classmethod
@@ -78,6 +86,7 @@ class Client(AbstractContextManager["Client"]):
         *,
         startup_timeout_s: float = 180.0,
         timeout_s: float | None = None,
+        retry: Retry | None = Retry(),  # noqa: B008  frozen
         log: IO[Any] | None = None,
         _command: Sequence[str] | None = None,
     ) -> Client:
@@ -86,6 +95,7 @@ class Client(AbstractContextManager["Client"]):
         Args:
             startup_timeout_s: Seconds until the gateway must be ready.
             timeout_s: Seconds that each call may take; None: as long as it takes.
+            retry: How calls are tried again; None: never. No call is tried again when the gateway has ended.
             log: Where the gateway's log goes, a file with a descriptor such as `sys.stderr`; None: a file without a
                 name, whose last lines are quoted by errors.
             _command: What to start instead of the gateway, for tests.
@@ -99,7 +109,7 @@ class Client(AbstractContextManager["Client"]):
             gateway = stack.enter_context(
                 EmbeddedGateway(startup_timeout_s=startup_timeout_s, log=log, command=_command)
             )
-            client = cls(gateway.address, timeout_s=timeout_s, _gateway=gateway)
+            client = cls(gateway.address, timeout_s=timeout_s, retry=retry, _gateway=gateway)
             stack.pop_all()
         return client
 
@@ -110,134 +120,150 @@ class Client(AbstractContextManager["Client"]):
 
     def close(self) -> None:
         """End calls under way and close the connection; stop the gateway if it is this client's own."""
-        self._closed = True
+        self._connection.closed = True
+        self._closing.set()
         self._channel.close()
         if self._gateway is not None:
             self._gateway.close()
 
     def info(self, *, timeout_s: float | None = None) -> ServiceInfo:
         """The models being served, with their scales and defaults, and the server's limits."""
-        return responses.read_info(self._call(self._stub.GetModelInfo, pb.GetModelInfoRequest(), timeout_s))
+        return self._run(calls.info(), timeout_s)
 
+    @spelled_out
     def plan(
         self,
         height_px: int,
         width_px: int,
         *,
-        scale: Scale = 4,
-        steps: int | None = None,
-        texture: float | None = None,
-        seed: int | None = None,
-        model: str | None = None,
-        value_ranges: ValueRanges | None = None,
-        required_revision: str | None = None,
         sample_type: SampleType | None = None,
         cores_per_tile: int | None = None,
         timeout_s: float | None = None,
+        **parameters: Unpack[UpscaleParameters],
     ) -> Plan:
         """How a source image of this size would be cut, how large its target is, and how long it would take.
 
         The sample type is the source's, where it is known. The cores along each side of a tile, 1 to 16, are the
-        server's choice unless given; who goes on with a job gives those of its plan. Both are part of the digest. The
-        other options are those of the class.
+        server's choice unless given; who goes on with a job gives those of its plan. Both are part of the digest.
         """
-        parameters = requests.build_parameters(
-            scale=scale,
-            steps=steps,
-            texture=texture,
-            seed=seed,
-            model=model,
-            value_ranges=value_ranges,
-            required_revision=required_revision,
-        )
-        request = requests.plan_request(
-            height_px, width_px, parameters, sample_type=sample_type, cores_per_tile=cores_per_tile
-        )
-        return responses.read_plan(self._call(self._stub.PlanUpscale, request, timeout_s))
+        call = calls.plan(height_px, width_px, sample_type=sample_type, cores_per_tile=cores_per_tile, **parameters)
+        return self._run(call, timeout_s)
 
+    @spelled_out
     def upscale(
         self,
-        image: npt.NDArray[Any] | bytes | str | os.PathLike[str],
+        image: Image,
         *,
-        scale: Scale = 4,
-        steps: int | None = None,
-        texture: float | None = None,
-        seed: int | None = None,
-        model: str | None = None,
         mask: Mask | None = None,
-        value_ranges: ValueRanges | None = None,
-        required_revision: str | None = None,
+        reference: Image | None = None,
         timeout_s: float | None = None,
+        **parameters: Unpack[UpscaleParameters],
     ) -> Upscaled:
         """Upscale one image into an array.
 
-        The image is an array (height, width, 3) of uint8 or uint16 with any strides and byte order, or the content or
-        the path of an image file. The mask, (height, width) of bool, True = valid, goes with an array; None stands for
-        valid everywhere. The other options are those of the class.
+        The mask, (height, width) of bool, True = valid, goes with an array; None stands for valid everywhere. The
+        reference is the truth, where it is known, of the target's size and sample type: `quality` then says how close
+        the target comes to it.
 
         Raises:
-            LocalFileError: The image file cannot be read.
+            LocalFileError: An image file cannot be read.
         """
-        content = read_source(image) if isinstance(image, (str, os.PathLike)) else image
-        parameters = requests.build_parameters(
-            scale=scale,
-            steps=steps,
-            texture=texture,
-            seed=seed,
-            model=model,
-            value_ranges=value_ranges,
-            required_revision=required_revision,
-        )
-        request = requests.upscale_request(content, mask, parameters, requests.RAW)
-        return responses.read_upscaled(self._call(self._stub.Upscale, request, timeout_s))
+        return self._run(calls.upscale(image, mask=mask, reference=reference, **parameters), timeout_s)
 
+    @spelled_out
+    def upscale_encoded(
+        self,
+        image: Image,
+        *,
+        format: FileFormat | None = None,  # noqa: A002  what everybody calls it
+        quality: int | None = None,
+        lossless: bool | None = None,
+        mask: Mask | None = None,
+        reference: Image | None = None,
+        timeout_s: float | None = None,
+        **parameters: Unpack[UpscaleParameters],
+    ) -> Encoded:
+        """Upscale one image into the content of an image file, as `upscale_file` does.
+
+        Its format is that of the source unless given, PNG for an array.
+
+        Raises:
+            LocalFileError: An image file cannot be read.
+        """
+        call = calls.upscale_encoded(
+            image, mask=mask, format=format, quality=quality, lossless=lossless, reference=reference, **parameters
+        )
+        return self._run(call, timeout_s)
+
+    @spelled_out
     def upscale_file(
         self,
         source: str | os.PathLike[str],
         destination: str | os.PathLike[str],
         *,
         overwrite: bool = False,
-        scale: Scale = 4,
-        steps: int | None = None,
-        texture: float | None = None,
-        seed: int | None = None,
-        model: str | None = None,
-        value_ranges: ValueRanges | None = None,
-        required_revision: str | None = None,
+        format: FileFormat | None = None,  # noqa: A002  what everybody calls it
+        quality: int | None = None,
+        lossless: bool | None = None,
+        reference: Image | None = None,
         timeout_s: float | None = None,
+        **parameters: Unpack[UpscaleParameters],
     ) -> UpscaleMetadata:
-        """Upscale an image file into a PNG file, which appears under its name only when it is whole.
+        """Upscale an image file into another, which appears under its name only when it is whole.
 
-        The destination is named *.png and replaced only if `overwrite` is set. The other options are those of the
-        class.
+        Its format is what the destination's extension says, .png .jpg .jpeg .webp .tif .tiff, unless given. A quality,
+        1 to 100, goes with JPEG and WebP; every format but JPEG is lossless unless told otherwise. The destination is
+        replaced only if `overwrite` is set. The metadata's `quality` says how close the target comes to the reference.
 
         Raises:
             DestinationError: The destination exists and `overwrite` is not set, or it is the source itself.
-            LocalFileError: The source cannot be read or the destination cannot be written; nothing is left of it.
+            LocalFileError: A file cannot be read or the destination cannot be written; nothing is left of it.
         """
-        target = Destination(destination, source=source, overwrite=overwrite)
-        parameters = requests.build_parameters(
-            scale=scale,
-            steps=steps,
-            texture=texture,
-            seed=seed,
-            model=model,
-            value_ranges=value_ranges,
-            required_revision=required_revision,
+        call = calls.upscale_file(
+            source,
+            destination,
+            overwrite=overwrite,
+            format=format,
+            quality=quality,
+            lossless=lossless,
+            reference=reference,
+            **parameters,
         )
-        request = requests.upscale_request(read_source(source), None, parameters, requests.PNG)
-        content, metadata = responses.read_encoded(self._call(self._stub.Upscale, request, timeout_s))
-        target.write(content)
-        return metadata
+        return self._run(call, timeout_s)
 
-    def _call(self, method: Any, request: Any, timeout_s: float | None) -> Any:
-        if self._closed:
-            raise ArgumentError("the client is closed; make another")
-        allowed_s = self._timeout_s if timeout_s is None else checked_timeout_s(timeout_s)
+    def compare(self, image: Image, reference: Image, *, timeout_s: float | None = None) -> Quality:
+        """How close an image comes to a reference of the same size and sample type.
+
+        Raises:
+            LocalFileError: An image file cannot be read.
+        """
+        return self._run(calls.compare(image, reference), timeout_s)
+
+    def _run(self, call: Call[ResultT], timeout_s: float | None) -> ResultT:
+        attempts = self._connection.attempts(timeout_s)
+        while True:
+            try:
+                response = self._attempt(call, attempts)
+            except ServiceError as failure:  # noqa: PERF203  a call is slower than any loop
+                pause_s = attempts.pause_s(failure)
+                if pause_s is None or self._closing.wait(pause_s):
+                    raise
+            else:
+                attempts.succeed()
+                return call.read(response)
+
+    def _attempt(self, call: Call[Any], attempts: Attempts) -> Any:
+        metadata = checked_metadata(self._metadata()) if callable(self._metadata) else self._metadata
         try:
-            return method(request, timeout=allowed_s)
+            return getattr(self._stub, call.method)(call.request, timeout=attempts.remaining_s(), metadata=metadata)
         except grpc.RpcError as error:
-            failure = service_error(error, target=self._target, timeout_s=allowed_s)
-            if self._gateway is not None and not self._closed and isinstance(failure, UnavailableError):
+            failure = self._connection.failure(error, attempts)
+            if self._gateway is not None and self._connection.is_lost(failure):
                 self._gateway.check_alive()
             raise failure from error
+
+
+def _channel(connection: Connection) -> grpc.Channel:
+    if connection.credentials is None:
+        return grpc.insecure_channel(connection.target, options=connection.options)
+    return grpc.secure_channel(connection.target, connection.credentials, options=connection.options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
 import json
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import IO, Any, cast
 
@@ -42,6 +43,7 @@ class EmbeddedGateway(contextlib.AbstractContextManager["EmbeddedGateway"]):
         startup_timeout_s: float = 180.0,
         log: IO[Any] | None = None,
         command: Sequence[str] | None = None,
+        cancelled: threading.Event | None = None,
     ) -> None:
         """Start the gateway and wait until it is ready.
 
@@ -49,10 +51,11 @@ class EmbeddedGateway(contextlib.AbstractContextManager["EmbeddedGateway"]):
             startup_timeout_s: Seconds until it must be ready.
             log: Where its log goes, a file with a descriptor; None: a file without a name, for errors to quote.
             command: What to start; None: the gateway that is installed beside this package.
+            cancelled: Set by another thread that no longer wants it.
 
         Raises:
             EmbeddedNotInstalledError: The gateway's package is not installed.
-            EmbeddedGatewayError: It ended, or was not ready in time.
+            EmbeddedGatewayError: It ended, was not ready in time, or is no longer wanted.
         """
         command = _installed_command() if command is None else command
         self._log = _open_log() if log is None else None
@@ -65,7 +68,7 @@ class EmbeddedGateway(contextlib.AbstractContextManager["EmbeddedGateway"]):
         self._reader = threading.Thread(target=self._read_output, name="hndsr-gateway-output", daemon=True)
         self._reader.start()
         try:
-            self.address = self._wait_for_address(startup_timeout_s)
+            self.address: str = self._wait_for_address(startup_timeout_s, cancelled or threading.Event())
         except BaseException:
             self.close(grace_s=2.0)
             raise
@@ -109,9 +112,9 @@ class EmbeddedGateway(contextlib.AbstractContextManager["EmbeddedGateway"]):
                 if address is not None:
                     self._announced.put(address)
 
-    def _wait_for_address(self, timeout_s: float) -> str:
+    def _wait_for_address(self, timeout_s: float, cancelled: threading.Event) -> str:
         deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not cancelled.is_set():
             ended = self._process.poll() is not None
             with contextlib.suppress(queue.Empty):
                 return self._announced.get(timeout=0.05)
@@ -143,6 +146,28 @@ class EmbeddedGateway(contextlib.AbstractContextManager["EmbeddedGateway"]):
     def _close_log(self) -> None:
         if self._log is not None:
             self._log.close()
+
+
+async def started(start: Callable[..., EmbeddedGateway]) -> EmbeddedGateway:
+    """A gateway that a thread starts; a task that is cancelled meanwhile leaves none behind.
+
+    Raises:
+        EmbeddedNotInstalledError: The gateway's package is not installed.
+        EmbeddedGatewayError: It ended, or was not ready in time.
+    """
+    cancelled = threading.Event()
+    starting = asyncio.ensure_future(asyncio.to_thread(start, cancelled=cancelled))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        cancelled.set()
+        starting.add_done_callback(_stop)
+        raise
+
+
+def _stop(starting: asyncio.Future[EmbeddedGateway]) -> None:
+    if not starting.cancelled() and starting.exception() is None:
+        starting.get_loop().run_in_executor(None, starting.result().close)
 
 
 def _open_log() -> IO[bytes]:

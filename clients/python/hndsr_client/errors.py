@@ -99,6 +99,7 @@ class ServiceError(HndsrError):
         retry_delay_s: Seconds to wait before trying again, None where the server named none.
         metadata: The facts that the server adds to `reason`.
         violations: The request's fields that are at fault, each with a description.
+        attempts: How many times the call was tried.
     """
 
     def __init__(
@@ -110,14 +111,16 @@ class ServiceError(HndsrError):
         retry_delay_s: float | None = None,
         metadata: Mapping[str, str] = MappingProxyType({}),
         violations: Sequence[tuple[str, str]] = (),
+        attempts: int = 1,
     ) -> None:
         super().__init__(message)
-        self.message = message
-        self.reason = reason
-        self.code = code
-        self.retry_delay_s = retry_delay_s
-        self.metadata = dict(metadata)
-        self.violations = tuple(violations)
+        self.message: str = message
+        self.reason: str = reason
+        self.code: str = code
+        self.retry_delay_s: float | None = retry_delay_s
+        self.metadata: dict[str, str] = dict(metadata)
+        self.violations: tuple[tuple[str, str], ...] = tuple(violations)
+        self.attempts: int = attempts
 
 
 class InvalidRequestError(ServiceError):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+ImageFormat = Literal["png", "jpeg", "webp", "tiff", "raw", "unspecified"]
+"""How an image travels: as a file, or as raw pixels. Unspecified: the server does not say, or is newer than we are."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,12 @@ class Limits:
     max_message_bytes: int
     max_steps: int
     max_texture: float
+    formats: tuple[ImageFormat, ...]
+    """What is read and written."""
+    max_concurrent_requests: int
+    """Requests that are worked on at once; more are queued."""
+    max_queue_depth: int
+    """Requests that may wait; more are refused as OVERLOADED."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,28 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """How close an image is to a reference, over all three bands."""
+
+    psnr_db: float
+    """Peak signal-to-noise ratio; infinite for equal images."""
+    ssim: float | None
+    """Mean structural similarity, -1 to 1; None for images that are too small for it, or have invalid pixels."""
+
+
+@dataclass(frozen=True)
+class QualityReport:
+    """How close a target is to its reference, and what interpolation would have come to."""
+
+    result: Quality
+    """Of the target, before a lossy format takes its share."""
+    bicubic: Quality
+    """Of bicubic interpolation of the same source, the row to beat."""
+    border_px: int
+    """Pixels cut from every side before measuring."""
+
+
+@dataclass(frozen=True)
 class UpscaleMetadata:
     """What was done, so that a result can be told apart and made again."""
 
@@ -135,7 +166,11 @@ class UpscaleMetadata:
     """From the request's arrival to its answer, in the gateway."""
     engine: str
     device: str
-    format: Literal["PNG", "RAW", "UNSPECIFIED"]
+    format: ImageFormat
+    """Of the target, as the server answered it."""
+    source_format: ImageFormat
+    quality: QualityReport | None = None
+    """None where the call gave no reference."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,3 +182,21 @@ class Upscaled:
     mask: npt.NDArray[np.bool_] | None
     """(height, width), True = valid; None: every pixel is valid."""
     metadata: UpscaleMetadata
+
+    @property
+    def quality(self) -> QualityReport | None:
+        """How close it comes to the reference, None where the call gave none."""
+        return self.metadata.quality
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A target image as the content of a file."""
+
+    content: bytes = field(repr=False)
+    metadata: UpscaleMetadata
+
+    @property
+    def quality(self) -> QualityReport | None:
+        """How close it comes to the reference, None where the call gave none."""
+        return self.metadata.quality

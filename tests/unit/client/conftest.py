@@ -1,34 +1,46 @@
-"""A real server on a free port, and a client of it."""
+"""A real server on a free port, and both kinds of client of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from unit.client.nearest_service import NearestService, png, serve
+from unit.client.blocking import BlockingClient
 
 from hndsr_client import Client
+from hndsr_client.testing import FakeServer
+from hndsr_client.testing._png import write_png
+from hndsr_client.testing._servicer import NearestServicer
 
 
 @pytest.fixture
-def service() -> NearestService:
-    return NearestService()
+def server() -> Iterator[FakeServer]:
+    with FakeServer() as server:
+        yield server
 
 
 @pytest.fixture
-def target(service: NearestService) -> Iterator[str]:
-    server, address = serve(service)
-    yield address
-    if service.release is not None:
-        service.release.set()
-    server.stop(None).wait()
+def service(server: FakeServer) -> NearestServicer:
+    """What the server serves, for tests that look behind it."""
+    return server._servicer
 
 
 @pytest.fixture
-def client(target: str) -> Iterator[Client]:
-    with Client(target, timeout_s=30) as client:
+def target(server: FakeServer) -> str:
+    return server.target
+
+
+@pytest.fixture(params=[Client, BlockingClient], ids=["sync", "async"])
+def client_type(request: pytest.FixtureRequest) -> Callable[..., Client]:
+    """Both kinds of client, called in the same way."""
+    return request.param
+
+
+@pytest.fixture
+def client(target: str, client_type: Callable[..., Client]) -> Iterator[Client]:
+    with client_type(target, timeout_s=30, retry=None) as client:
         yield client
 
 
@@ -38,7 +50,7 @@ def source(tmp_path: Path) -> Path:
     folder = tmp_path / "source"
     folder.mkdir()
     path = folder / "source.png"
-    path.write_bytes(png(np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)))
+    path.write_bytes(write_png(np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)))
     return path
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -18,25 +17,23 @@ def announce(address: str) -> None:
 
 def serve() -> None:
     """A whole service."""
-    from nearest_service import NearestService, serve  # noqa: PLC0415  the other behaviours start faster without it
+    from hndsr_client.testing import FakeServer  # noqa: PLC0415  the other behaviours start faster without it
 
-    server, address = serve(NearestService())
-    announce(address)
-    sys.stdin.read()
-    server.stop(None).wait()
+    with FakeServer() as server:
+        announce(server.target)
+        sys.stdin.read()
 
 
 def held() -> None:
     """A service that announces a call and never answers it."""
-    from nearest_service import NearestService, serve  # noqa: PLC0415  the other behaviours start faster without it
+    from hndsr_client.testing import FakeServer  # noqa: PLC0415  the other behaviours start faster without it
 
-    service = NearestService(release=threading.Event())
-    server, address = serve(service)
-    announce(address)
-    service.received.wait()
-    announce("called")
-    sys.stdin.read()
-    server.stop(None).wait()
+    with FakeServer() as server:
+        server.delay_next(600)
+        announce(server.target)
+        server._servicer.received.wait()
+        announce("called")
+        sys.stdin.read()
 
 
 def logging() -> None:

@@ -7,11 +7,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from unit.client.nearest_service import NearestService, decode, enlarge
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_client import AnswerError, ArgumentError, Client
 from hndsr_client._core.pixels import from_raw, to_raw
+from hndsr_client.testing._answers import decode
+from hndsr_client.testing._nearest import enlarge
+from hndsr_client.testing._servicer import NearestServicer
 
 SHAPE = 5, 7, 3
 COUNTING = np.arange(5 * 7 * 3).reshape(SHAPE)
@@ -37,11 +39,11 @@ def read_only(image: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", ["u1", "<u2", ">u2", "=u2"])
 def test_upscale_sends_equal_pixels_for_every_layout(
-    client: Client, service: NearestService, layout: str, dtype: str
+    client: Client, service: NearestServicer, layout: str, dtype: str
 ) -> None:
     image = LAYOUTS[layout](COUNTING.astype(dtype) * (1 if dtype == "u1" else 300))
     client.upscale(image, scale=2)
-    np.testing.assert_array_equal(decode(service.requests[0])[0], image)
+    np.testing.assert_array_equal(decode(service.requests[0], "raw")[0], image)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "<u2", ">u2"])
@@ -56,9 +58,9 @@ def test_upscale_returns_native_byte_order(client: Client, dtype: str, returned:
 
 
 @pytest.mark.parametrize("mask", [MASK, np.asfortranarray(MASK), MASK[::-1], MASK[:, ::-1]])
-def test_upscale_sends_equal_masks_for_every_layout(client: Client, service: NearestService, mask: np.ndarray) -> None:
+def test_upscale_sends_equal_masks_for_every_layout(client: Client, service: NearestServicer, mask: np.ndarray) -> None:
     client.upscale(COUNTING.astype("u1"), mask=mask)
-    np.testing.assert_array_equal(decode(service.requests[0])[1], mask)
+    np.testing.assert_array_equal(decode(service.requests[0], "raw")[1], mask)
 
 
 def test_upscale_returns_the_service_mask(client: Client) -> None:
@@ -70,7 +72,7 @@ def test_upscale_returns_no_mask_where_all_is_valid(client: Client) -> None:
     assert client.upscale(COUNTING.astype("u1")).mask is None
 
 
-def test_upscale_asks_for_raw_pixels_for_a_file(client: Client, service: NearestService, source: object) -> None:
+def test_upscale_asks_for_raw_pixels_for_a_file(client: Client, service: NearestServicer, source: object) -> None:
     client.upscale(source)
     assert service.requests[0].output_format == pb.IMAGE_FORMAT_RAW
 

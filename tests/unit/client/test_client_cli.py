@@ -4,39 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
-import grpc
 import numpy as np
 import pytest
-from unit.client.nearest_service import NearestService
 
+from hndsr.v1 import upscale_pb2 as pb
 from hndsr_client import Client
 from hndsr_client._files import png_size_px
-from hndsr_client._report import upscaled_line
+from hndsr_client._report import quality_line, quality_table, upscaled_line
 from hndsr_client.cli import main
+from hndsr_client.results import Quality, QualityReport
+from hndsr_client.testing._png import write_png
+from hndsr_client.testing._servicer import NearestServicer
 
-# Ctrl-C at the moment when a module is imported.
-INTERRUPTED = """
-import sys
-
-class Interrupt:
-    def find_spec(name, *_):
-        if name == sys.argv[1]:
-            raise KeyboardInterrupt
-
-sys.meta_path.insert(0, Interrupt)
-from hndsr_client.cli import main
-sys.exit(main(["info"]))
-"""
+SOURCE = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
 COMMAND = [sys.executable, "-m", "hndsr_client.cli"]
-BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-ENVIRONMENTS = BUFFERED, BUFFERED | {"PYTHONUNBUFFERED": "1"}
 
 
 @pytest.fixture
@@ -50,11 +36,26 @@ def upscale(target: str, source: Path, made: Path) -> list[str]:
     return ["upscale", str(source), str(made), "--target", target]
 
 
+@pytest.fixture
+def reference(folder: Path) -> Path:
+    """The target of the source at scale 4, one off."""
+    path = folder / "reference.png"
+    path.write_bytes(write_png(SOURCE.repeat(4, 0).repeat(4, 1) + np.uint8(1)))
+    return path
+
+
+@pytest.fixture
+def source_off_by_one(folder: Path) -> Path:
+    path = folder / "off.png"
+    path.write_bytes(write_png(SOURCE + np.uint8(1)))
+    return path
+
+
 def test_upscale_makes_the_file(upscale: list[str], made: Path) -> None:
     assert (main([*upscale, "--scale", "22/7"]), png_size_px(made)) == (0, (16, 22))
 
 
-def test_upscale_sends_the_options(upscale: list[str], service: NearestService) -> None:
+def test_upscale_sends_the_options(upscale: list[str], service: NearestServicer) -> None:
     main([*upscale, "--scale", "3.14", "--steps", "8", "--texture", "0.5", "--seed", "7", "--model", "nearest"])
     sent = service.requests[0].parameters
     assert (sent.scale, sent.options.steps, sent.options.texture, sent.options.seed, sent.model) == (
@@ -87,6 +88,72 @@ def test_upscale_prints_json(upscale: list[str], made: Path, capsys: pytest.Capt
     main([*upscale, "--scale", "22/7", "--json"])
     answer = json.loads(capsys.readouterr().out)
     assert (answer["scale"], answer["target_height_px"], answer["destination"]) == ("22/7", 16, str(made))
+
+
+def test_upscale_asks_for_the_format_of_the_destination(
+    upscale: list[str], service: NearestServicer, folder: Path
+) -> None:
+    main([*upscale[:2], str(folder / "made.webp"), *upscale[3:], "--quality", "80", "--lossy"])
+    sent = service.requests[0]
+    assert (sent.output_format, sent.encoding.quality, sent.encoding.lossless) == (pb.IMAGE_FORMAT_WEBP, 80, False)
+
+
+def test_upscale_leaves_the_encoding_to_the_server(upscale: list[str], service: NearestServicer) -> None:
+    main(upscale)
+    encoding = service.requests[0].encoding
+    assert (encoding.HasField("quality"), encoding.HasField("lossless")) == (False, False)
+
+
+def test_upscale_says_how_close_it_comes_to_the_reference(
+    upscale: list[str], reference: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*upscale, "--reference", str(reference)])
+    table = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split()[0] for line in table] == ["PSNR", "target", "bicubic"]
+
+
+def test_upscale_prints_how_close_it_comes_as_json(
+    upscale: list[str], reference: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*upscale, "--reference", str(reference), "--json"])
+    assert json.loads(capsys.readouterr().out)["quality"]["bicubic"]["psnr_db"] == pytest.approx(48.13, abs=0.01)
+
+
+def test_compare_says_how_close_an_image_is(
+    target: str, source: Path, source_off_by_one: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["compare", str(source_off_by_one), str(source), "--target", target])
+    assert capsys.readouterr().out == "PSNR 48.13 dB, SSIM -\n"
+
+
+def test_compare_says_that_images_are_equal(target: str, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["compare", str(source), str(source), "--target", target])
+    assert capsys.readouterr().out.startswith("PSNR infinite, ")
+
+
+def test_compare_prints_json_without_an_infinite_number(
+    target: str, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["compare", str(source), str(source), "--target", target, "--json"])
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["psnr_db"] == "Infinity"
+
+
+def test_compare_exit_code_of_images_of_two_sizes(target: str, source: Path, reference: Path) -> None:
+    assert main(["compare", str(source), str(reference), "--target", target]) == 3
+
+
+@pytest.mark.parametrize(("ssim", "ending"), [(0.8104, "SSIM 0.810"), (None, "SSIM -")])
+def test_report_says_a_quality_on_one_line(ssim: float | None, ending: str) -> None:
+    assert quality_line(Quality(psnr_db=29.256, ssim=ssim)) == f"PSNR 29.26 dB, {ending}"
+
+
+def test_report_sets_the_target_beside_bicubic() -> None:
+    report = QualityReport(result=Quality(29.256, 0.8104), bicubic=Quality(27.29, None), border_px=4)
+    assert quality_table(report).splitlines() == [
+        "         PSNR      SSIM",
+        "target   29.26 dB  0.810",
+        "bicubic  27.29 dB  -",
+    ]
 
 
 def test_plan_prints_json(target: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,165 +198,15 @@ def test_info_lists_models(target: str, capsys: pytest.CaptureFixture[str]) -> N
     assert "nearest (default): Nearest neighbour\n  scale 1.5 to 8," in capsys.readouterr().out
 
 
-def test_target_comes_from_the_environment(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HNDSR_TARGET", target)
-    assert main(["info"]) == 0
-
-
-def test_target_given_outdoes_the_environment(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HNDSR_TARGET", "127.0.0.1:1")
-    assert main(["info", "--target", target]) == 0
+def test_info_lists_formats(target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["info", "--target", target])
+    assert capsys.readouterr().out.endswith("\nformats: png, raw, jpeg, webp, tiff\n")
 
 
 def test_version_is_the_package_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert capsys.readouterr().out == "hndsr 0.1.0\n"
-
-
-def test_help_lists_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    listed = capsys.readouterr().out.partition("exit codes:")[2].splitlines()
-    assert [line.split()[0] for line in listed if line] == ["0", "1", "2", "3", "4", "5", "6", "130"]
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [[], ["enlarge"], ["upscale", "a.png"], ["plan", "5", "wide"], ["info", "--target", "a:1", "--embedded"]],
-    ids=" ".join,
-)
-def test_exit_code_of_a_wrong_command_line(arguments: list[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(arguments)
-
-
-@pytest.mark.parametrize(
-    "option",
-    [["--steps=-1"], ["--timeout=0"], ["--target=http://a:1"], ["--target="], ["--scale="], ["--model=\udcff"]],
-)
-def test_exit_code_of_an_option_no_message_can_carry(upscale: list[str], option: list[str]) -> None:
-    assert main([*upscale, *option]) == 2
-
-
-@pytest.mark.parametrize(
-    ("option", "start"),
-    [
-        ("--timeout=0", "--timeout is 0.0, accepted is a number above 0"),
-        ("--target=", "--target is '', accepted is HOST:PORT\n"),
-        ("--target=127.0.0.1:99999", "--target is '127.0.0.1:99999', accepted is HOST:PORT with a port"),
-        ("--scale=", "--scale is '', accepted are"),
-        ("--steps=-1", "--steps is -1, accepted is"),
-    ],
-)
-def test_error_names_options_as_the_command_line_does(
-    upscale: list[str], capsys: pytest.CaptureFixture[str], option: str, start: str
-) -> None:
-    main([*upscale, option])
-    assert capsys.readouterr().err.startswith(f"hndsr: error: {start}")
-
-
-def test_error_names_arguments_as_the_command_line_does(target: str, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["plan", "-1", "5", "--target", target])
-    assert capsys.readouterr().err == "hndsr: error: HEIGHT is -1, accepted is an integer, 1 or more\n"
-
-
-def test_error_of_an_existing_destination_names_the_option(
-    upscale: list[str], made: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    made.touch()
-    main(upscale)
-    expected = f"hndsr: error: {made}: exists; replace it with --overwrite or name another destination\n"
-    assert capsys.readouterr().err == expected
-
-
-def test_exit_code_of_a_destination_of_another_format(upscale: list[str], folder: Path) -> None:
-    assert main([*upscale[:2], str(folder / "made.jpg"), *upscale[3:]]) == 2
-
-
-def test_exit_code_of_a_refusal(upscale: list[str], service: NearestService) -> None:
-    service.refuse = lambda context: context.abort(grpc.StatusCode.INVALID_ARGUMENT, "too large")
-    assert main(upscale) == 3
-
-
-def test_exit_code_of_a_service_that_is_not_there() -> None:
-    assert main(["info", "--target", "127.0.0.1:1"]) == 4
-
-
-def test_exit_code_of_a_gateway_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "hndsr_gateway", None)
-    assert main(["info", "--embedded"]) == 4
-
-
-def test_exit_code_of_a_deadline(upscale: list[str], service: NearestService) -> None:
-    service.release = threading.Event()
-    assert main([*upscale, "--timeout", "0.1"]) == 5
-
-
-def test_exit_code_of_an_existing_destination(upscale: list[str], made: Path) -> None:
-    made.touch()
-    assert main(upscale) == 6
-
-
-def test_exit_code_of_a_missing_source(upscale: list[str], source: Path) -> None:
-    source.unlink()
-    assert main(upscale) == 6
-
-
-def test_exit_code_of_a_failed_server(upscale: list[str], service: NearestService) -> None:
-    service.refuse = lambda context: context.abort(grpc.StatusCode.INTERNAL, "an internal error")
-    assert main(upscale) == 1
-
-
-def test_error_is_one_line_with_its_reason(
-    upscale: list[str], service: NearestService, capsys: pytest.CaptureFixture[str]
-) -> None:
-    service.refuse = lambda context: context.abort(grpc.StatusCode.INVALID_ARGUMENT, "too large")
-    main(upscale)
-    assert capsys.readouterr().err == "hndsr: error: too large [INVALID_ARGUMENT]\n"
-
-
-@pytest.mark.parametrize("environment", ENVIRONMENTS, ids=["buffered", "unbuffered"])
-def test_exit_code_of_an_output_on_a_full_disk(target: str, environment: dict[str, str]) -> None:
-    with Path("/dev/full").open("wb") as stdout:
-        ended = subprocess.run(
-            [*COMMAND, "info", "--target", target], stdout=stdout, stderr=subprocess.PIPE, env=environment, check=False
-        )
-    assert (ended.returncode, ended.stderr) == (6, b"hndsr: error: [Errno 28] No space left on device\n")
-
-
-@pytest.mark.parametrize("environment", ENVIRONMENTS, ids=["buffered", "unbuffered"])
-def test_exit_code_of_a_reader_that_has_gone(target: str, environment: dict[str, str]) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    ended = subprocess.run(
-        [*COMMAND, "info", "--target", target], stdout=writer, stderr=subprocess.PIPE, env=environment, check=False
-    )
-    os.close(writer)
-    assert (ended.returncode, ended.stderr) == (6, b"")
-
-
-def test_interrupt_ends_without_traceback_or_file(upscale: list[str], service: NearestService, folder: Path) -> None:
-    service.release = threading.Event()
-    with subprocess.Popen([*COMMAND, *upscale], stderr=subprocess.PIPE) as command:
-        assert service.received.wait(20)
-        command.send_signal(signal.SIGINT)
-        _, error = command.communicate(timeout=20)
-    assert (command.returncode, error, list(folder.iterdir())) == (130, b"hndsr: error: interrupted\n", [])
-
-
-@pytest.mark.parametrize("module", ["argparse", "numpy", "google.protobuf", "grpc", "rich"])
-def test_interrupt_of_an_import_ends_without_traceback(module: str) -> None:
-    ended = subprocess.run([sys.executable, "-c", INTERRUPTED, module], capture_output=True, check=False)
-    assert (ended.returncode, ended.stderr) == (130, b"hndsr: error: interrupted\n")
-
-
-def test_interrupt_cancels_the_call(upscale: list[str], service: NearestService) -> None:
-    service.release = threading.Event()
-    with subprocess.Popen([*COMMAND, *upscale], stderr=subprocess.DEVNULL) as command:
-        assert service.received.wait(20)
-        command.send_signal(signal.SIGINT)
-    assert service.release.wait(10)
 
 
 def test_progress_names_the_estimate_on_a_terminal(upscale: list[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -15,11 +14,12 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
-from unit.client.nearest_service import NearestService, serve
 
 import hndsr_client as sdk
 from hndsr_client._core.status import DETAILS_KEY
 from hndsr_client._exit_codes import exit_code
+from hndsr_client.testing import FakeServer
+from hndsr_client.testing._servicer import NearestServicer
 
 Code = grpc.StatusCode
 
@@ -35,6 +35,10 @@ class Row(NamedTuple):
 
 TABLE = [
     Row(Code.INVALID_ARGUMENT, "IMAGE_TOO_LARGE", sdk.InvalidRequestError, 3),
+    Row(Code.INVALID_ARGUMENT, "IMAGE_DAMAGED", sdk.InvalidRequestError, 3),
+    Row(Code.INVALID_ARGUMENT, "DECOMPRESSION_BOMB", sdk.InvalidRequestError, 3),
+    Row(Code.INVALID_ARGUMENT, "OUTPUT_UNSUPPORTED", sdk.InvalidRequestError, 3),
+    Row(Code.INVALID_ARGUMENT, "REFERENCE_MISMATCH", sdk.InvalidRequestError, 3),
     Row(Code.OUT_OF_RANGE, "SCALE_OUT_OF_RANGE", sdk.InvalidRequestError, 3),
     Row(Code.ALREADY_EXISTS, "EXISTS", sdk.InvalidRequestError, 3),
     Row(Code.NOT_FOUND, "MODEL_NOT_FOUND", sdk.NotFoundError, 3),
@@ -51,7 +55,7 @@ TABLE = [
     Row(Code.DATA_LOSS, "DATA_LOSS", sdk.ServerError, 1),
     Row(Code.UNIMPLEMENTED, "UNIMPLEMENTED", sdk.ServerError, 1),
 ]
-ROWS = pytest.mark.parametrize("row", TABLE, ids=lambda row: row.code.name)
+ROWS = pytest.mark.parametrize("row", TABLE, ids=lambda row: row.reason)
 
 INFO = error_details_pb2.ErrorInfo(reason="IMAGE_TOO_LARGE", domain="hndsr", metadata={"limit_px": "16000000"})
 
@@ -77,19 +81,19 @@ def failure(client: sdk.Client) -> sdk.ServiceError:
 
 
 @ROWS
-def test_status_becomes_its_class(client: sdk.Client, service: NearestService, row: Row) -> None:
+def test_status_becomes_its_class(client: sdk.Client, service: NearestServicer, row: Row) -> None:
     service.refuse = refusing(row.code, error_details_pb2.ErrorInfo(reason=row.reason, domain="hndsr"))
     assert type(failure(client)) is row.kind
 
 
 @ROWS
-def test_status_without_details_becomes_its_class(client: sdk.Client, service: NearestService, row: Row) -> None:
+def test_status_without_details_becomes_its_class(client: sdk.Client, service: NearestServicer, row: Row) -> None:
     service.refuse = lambda context: context.abort(row.code, "plain text")
     assert type(failure(client)) is row.kind
 
 
 @ROWS
-def test_status_becomes_its_exit_code(client: sdk.Client, service: NearestService, row: Row) -> None:
+def test_status_becomes_its_exit_code(client: sdk.Client, service: NearestServicer, row: Row) -> None:
     service.refuse = refusing(row.code, error_details_pb2.ErrorInfo(reason=row.reason, domain="hndsr"))
     assert exit_code(failure(client)) == row.exit_code
 
@@ -106,7 +110,7 @@ def test_status_becomes_its_exit_code(client: sdk.Client, service: NearestServic
     ],
 )
 def test_service_error_says_what_the_service_said(
-    client: sdk.Client, service: NearestService, attribute: str, value: object
+    client: sdk.Client, service: NearestServicer, attribute: str, value: object
 ) -> None:
     request = error_details_pb2.BadRequest()
     request.field_violations.add(field="parameters.scale", description="is above 8")
@@ -116,23 +120,23 @@ def test_service_error_says_what_the_service_said(
 
 
 def test_service_error_takes_the_plain_text_where_the_status_has_none(
-    client: sdk.Client, service: NearestService
+    client: sdk.Client, service: NearestServicer
 ) -> None:
     service.refuse = refusing(Code.INVALID_ARGUMENT, INFO, message="")
     assert failure(client).message == "plain text"
 
 
-def test_service_error_takes_no_reason_of_another_domain(client: sdk.Client, service: NearestService) -> None:
+def test_service_error_takes_no_reason_of_another_domain(client: sdk.Client, service: NearestServicer) -> None:
     service.refuse = refusing(Code.INVALID_ARGUMENT, error_details_pb2.ErrorInfo(reason="X", domain="proxy"))
     assert failure(client).reason == "INVALID_ARGUMENT"
 
 
-def test_service_error_survives_details_that_cannot_be_read(client: sdk.Client, service: NearestService) -> None:
+def test_service_error_survives_details_that_cannot_be_read(client: sdk.Client, service: NearestServicer) -> None:
     service.refuse = refusing(Code.INVALID_ARGUMENT, content=b"\xff\xff\xff")
     assert failure(client).message == "plain text"
 
 
-def test_service_error_passes_over_a_detail_that_cannot_be_read(client: sdk.Client, service: NearestService) -> None:
+def test_service_error_passes_over_a_detail_that_cannot_be_read(client: sdk.Client, service: NearestServicer) -> None:
     broken = AnyMessage(type_url="type.googleapis.com/google.rpc.ErrorInfo", value=b"\xff\xff\xff")
     status = status_pb2.Status(code=3, details=[broken])
     status.details.add().Pack(INFO)
@@ -141,42 +145,45 @@ def test_service_error_passes_over_a_detail_that_cannot_be_read(client: sdk.Clie
 
 
 def test_refused_connection_names_target_and_remedy() -> None:
-    with sdk.Client("127.0.0.1:1") as client:
+    with sdk.Client("127.0.0.1:1", retry=None) as client:
         message = failure(client).message
     assert message.startswith("no service at 127.0.0.1:1; check the address and that a gateway is running there")
 
 
 @pytest.mark.parametrize("details", ["Cancelling all calls", "Socket closed"])
 def test_call_broken_by_the_end_of_the_service_says_so(
-    client: sdk.Client, service: NearestService, target: str, details: str
+    client: sdk.Client, service: NearestServicer, target: str, details: str
 ) -> None:
     service.refuse = lambda context: context.abort(Code.UNAVAILABLE, details)
     assert failure(client).message.startswith(f"the service at {target} stopped during the call")
 
 
-def test_call_cancelled_by_a_stopping_server_says_so(service: NearestService) -> None:
-    service.release = threading.Event()
-    server, target = serve(service)
-    with sdk.Client(target) as client, ThreadPoolExecutor() as threads:
+def test_call_cancelled_by_a_stopping_server_says_so(
+    client: sdk.Client, server: FakeServer, service: NearestServicer
+) -> None:
+    server.delay_next(600)
+    with ThreadPoolExecutor() as threads:
         call = threads.submit(failure, client)
         assert service.received.wait(20)
-        server.stop(0).wait()
-        assert call.result().message.startswith(f"the service at {target} stopped during the call")
+        server.close()
+        assert call.result().message.startswith(f"the service at {server.target} stopped during the call")
 
 
-def test_own_deadline_names_target_and_span(client: sdk.Client, service: NearestService, target: str) -> None:
-    service.release = threading.Event()
+def test_own_deadline_names_target_and_span(client: sdk.Client, server: FakeServer, target: str) -> None:
+    server.delay_next(600)
     with pytest.raises(sdk.DeadlineError, match=f"{target} did not answer within 0.1 s"):
         client.info(timeout_s=0.1)
 
 
-def test_client_timeout_holds_for_calls_without_their_own(service: NearestService, target: str) -> None:
-    service.release = threading.Event()
-    with sdk.Client(target, timeout_s=0.1) as client:
+def test_client_timeout_holds_for_calls_without_their_own(
+    client_type: Callable[..., sdk.Client], server: FakeServer
+) -> None:
+    server.delay_next(600)
+    with client_type(server.target, timeout_s=0.1) as client:
         assert isinstance(failure(client), sdk.DeadlineError)
 
 
-def test_foreign_service_is_named_as_such(service: NearestService) -> None:
+def test_foreign_service_is_named_as_such() -> None:
     server = grpc.server(None)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -186,11 +193,13 @@ def test_foreign_service_is_named_as_such(service: NearestService) -> None:
     assert "does not serve this call of hndsr.v1.UpscaleService" in message
 
 
-def test_message_over_the_server_limit_is_an_invalid_request(service: NearestService) -> None:
-    server, target = serve(service, **{"grpc.max_receive_message_length": 1000})
-    with sdk.Client(target) as client, pytest.raises(sdk.InvalidRequestError) as caught:
+def test_message_over_the_server_limit_is_an_invalid_request() -> None:
+    with (
+        FakeServer(max_message_bytes=1000) as server,
+        sdk.Client(server.target) as client,
+        pytest.raises(sdk.InvalidRequestError) as caught,
+    ):
         client.upscale(np.zeros((20, 20, 3), np.uint8))
-    server.stop(None).wait()
     assert caught.value.reason == "MESSAGE_TOO_LARGE"
 
 
@@ -203,7 +212,9 @@ def test_image_over_the_message_limit_is_refused_before_it_is_copied(client: sdk
 @pytest.mark.parametrize(
     "error",
     [
-        sdk.ServiceError("no", reason="R", code="C", retry_delay_s=1.5, metadata={"a": "b"}, violations=[("f", "d")]),
+        sdk.ServiceError(
+            "no", reason="R", code="C", retry_delay_s=1.5, metadata={"a": "b"}, violations=[("f", "d")], attempts=3
+        ),
         sdk.ImageTooLargeError(size_bytes=2, limit_bytes=1),
         sdk.DestinationError(path="a.png", problem="exists"),
         sdk.EmbeddedGatewayError(problem="ended", log_lines=["why"]),

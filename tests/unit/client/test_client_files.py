@@ -14,11 +14,11 @@ import grpc
 import numpy as np
 import pytest
 from PIL import Image
-from unit.client.nearest_service import NearestService
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_client import ArgumentError, Client, DestinationError, HndsrError, ImageTooLargeError, LocalFileError
 from hndsr_client._files import Destination, png_size_px
+from hndsr_client.testing._servicer import NearestServicer
 
 
 @contextmanager
@@ -47,13 +47,13 @@ def test_upscale_file_makes_the_service_image(client: Client, source: Path, fold
     np.testing.assert_array_equal(made, client.upscale(source, scale=3).image)
 
 
-def test_upscale_file_asks_for_png(client: Client, service: NearestService, source: Path, folder: Path) -> None:
+def test_upscale_file_asks_for_png(client: Client, service: NearestServicer, source: Path, folder: Path) -> None:
     client.upscale_file(source, folder / "made.png")
     assert service.requests[0].output_format == pb.IMAGE_FORMAT_PNG
 
 
 def test_upscale_file_tells_what_was_done(client: Client, source: Path, folder: Path) -> None:
-    assert client.upscale_file(source, str(folder / "made.PNG")).format == "PNG"
+    assert client.upscale_file(source, str(folder / "made.PNG")).format == "png"
 
 
 def test_upscale_file_leaves_nothing_else(client: Client, source: Path, folder: Path) -> None:
@@ -75,7 +75,7 @@ def test_upscale_file_refuses_an_existing_destination(client: Client, source: Pa
 
 
 def test_upscale_file_asks_nothing_of_the_service_when_the_destination_is_refused(
-    client: Client, service: NearestService, source: Path, folder: Path
+    client: Client, service: NearestServicer, source: Path, folder: Path
 ) -> None:
     (folder / "made.png").touch()
     with pytest.raises(DestinationError):
@@ -109,10 +109,28 @@ def test_upscale_file_refuses_the_source_as_destination(
         client.upscale_file(source, destination, overwrite=overwrite)
 
 
-@pytest.mark.parametrize("name", ["made.jpg", "made", "made.png.tif", ".png"])
+@pytest.mark.parametrize("name", ["made.gif", "made", "made.png.zip", ".png"])
 def test_upscale_file_refuses_other_extensions(client: Client, source: Path, folder: Path, name: str) -> None:
-    with pytest.raises(ArgumentError, match=r"extension is not \.png"):
+    with pytest.raises(ArgumentError, match=r"accepted are \.png, \.jpg, \.jpeg, \.webp, \.tif and \.tiff"):
         client.upscale_file(source, folder / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "file_format"),
+    [
+        ("made.png", "png"),
+        ("made.PNG", "png"),
+        ("made.jpg", "jpeg"),
+        ("made.JPEG", "jpeg"),
+        ("made.webp", "webp"),
+        ("made.tif", "tiff"),
+        ("made.x4.Tiff", "tiff"),
+    ],
+)
+def test_destination_takes_its_format_from_the_extension(
+    source: Path, folder: Path, name: str, file_format: str
+) -> None:
+    assert Destination(folder / name, source=source).format == file_format
 
 
 def test_upscale_file_refuses_a_folder_as_destination(client: Client, source: Path, folder: Path) -> None:
@@ -138,7 +156,7 @@ def test_upscale_file_makes_the_longest_name(client: Client, source: Path, folde
 
 
 def test_upscale_file_leaves_nothing_when_the_service_refuses(
-    client: Client, service: NearestService, source: Path, folder: Path
+    client: Client, service: NearestServicer, source: Path, folder: Path
 ) -> None:
     service.refuse = lambda context: context.abort(grpc.StatusCode.INTERNAL, "no")
     with pytest.raises(HndsrError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from fractions import Fraction
@@ -11,12 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.client.nearest_service import NearestService
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_client import ArgumentError, Client, UnavailableError
-from hndsr_client._core.connection import MAX_TIMEOUT_S
-from hndsr_client._core.requests import build_parameters, scale_text
+from hndsr_client._core.checks import MAX_TIMEOUT_S
+from hndsr_client._core.parameters import build_parameters, scale_text
+from hndsr_client.testing import FakeServer
+from hndsr_client.testing._servicer import REVISION, NearestServicer
 
 IMAGE = np.zeros((2, 2, 3), np.uint8)
 
@@ -118,7 +118,7 @@ def test_build_parameters_refuses_what_no_message_can_carry(change: dict[str, ob
         parameters_of(**change)
 
 
-def test_upscale_sends_every_parameter(client: Client, service: NearestService) -> None:
+def test_upscale_sends_every_parameter(client: Client, service: NearestServicer) -> None:
     client.upscale(
         IMAGE,
         scale=3.14,
@@ -127,7 +127,7 @@ def test_upscale_sends_every_parameter(client: Client, service: NearestService) 
         seed=2**64 - 1,
         model="nearest",
         value_ranges=[(0, 3000)] * 3,
-        required_revision="5ca1ab1e",
+        required_revision=REVISION,
     )
     sent = service.requests[0].parameters
     assert sent == parameters_of(
@@ -137,7 +137,7 @@ def test_upscale_sends_every_parameter(client: Client, service: NearestService) 
         seed=2**64 - 1,
         model="nearest",
         value_ranges=[(0.0, 3000.0)] * 3,
-        required_revision="5ca1ab1e",
+        required_revision=REVISION,
     )
 
 
@@ -154,7 +154,7 @@ def test_build_parameters_takes_value_ranges_as_an_array(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("sample_type", ["uint8", "uint16"])
-def test_plan_sends_the_sample_type(client: Client, service: NearestService, sample_type: str) -> None:
+def test_plan_sends_the_sample_type(client: Client, service: NearestServicer, sample_type: str) -> None:
     client.plan(5, 7, sample_type=sample_type)
     assert pb.SampleType.Name(service.requests[0].sample_type) == f"SAMPLE_TYPE_{sample_type.upper()}"
 
@@ -165,7 +165,7 @@ def test_plan_refuses_other_sample_types(client: Client, sample_type: object) ->
         client.plan(5, 7, sample_type=sample_type)
 
 
-def test_plan_sends_the_cores_per_tile(client: Client, service: NearestService) -> None:
+def test_plan_sends_the_cores_per_tile(client: Client, service: NearestServicer) -> None:
     client.plan(5, 7, cores_per_tile=16)
     assert service.requests[0].cores_per_tile == 16
 
@@ -176,7 +176,7 @@ def test_plan_refuses_cores_no_message_can_carry(client: Client, cores_per_tile:
         client.plan(5, 7, cores_per_tile=cores_per_tile)
 
 
-def test_plan_leaves_sample_type_and_cores_to_the_server(client: Client, service: NearestService) -> None:
+def test_plan_leaves_sample_type_and_cores_to_the_server(client: Client, service: NearestServicer) -> None:
     client.plan(5, 7)
     assert (service.requests[0].sample_type, service.requests[0].cores_per_tile) == (0, 0)
 
@@ -233,8 +233,10 @@ def test_client_refuses_calls_when_closed(client: Client) -> None:
         client.info()
 
 
-def test_client_close_ends_the_call_of_another_thread(client: Client, service: NearestService) -> None:
-    service.release = threading.Event()
+def test_client_close_ends_the_call_of_another_thread(
+    client: Client, server: FakeServer, service: NearestServicer
+) -> None:
+    server.delay_next(600)
     with ThreadPoolExecutor() as threads:
         call = threads.submit(client.info)
         assert service.received.wait(20)

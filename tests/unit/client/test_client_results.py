@@ -7,11 +7,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from unit.client.nearest_service import REVISION
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_client import AnswerError, Client, results
 from hndsr_client._core import responses
+from hndsr_client.testing._servicer import REVISION
 
 IMAGE = np.zeros((5, 7, 3), np.uint8)
 
@@ -27,7 +27,9 @@ RENAMED = {"scale_numerator": "scale", "scale_denominator": "scale", "latency": 
         (results.Options, pb.UpscaleOptions, set()),
         (results.Span, pb.Span, set()),
         (results.Plan, pb.Plan, {"windows", "estimated_time_s"}),
-        (results.UpscaleMetadata, pb.UpscaleMetadata, set()),
+        (results.UpscaleMetadata, pb.UpscaleMetadata, {"quality"}),
+        (results.Quality, pb.Quality, set()),
+        (results.QualityReport, pb.QualityReport, set()),
     ],
 )
 def test_results_have_every_field_of_the_contract(result: type, message: type, more: set[str]) -> None:
@@ -60,6 +62,9 @@ def test_info_names_models_and_limits(client: Client) -> None:
             max_message_bytes=2**29,
             max_steps=100,
             max_texture=1.5,
+            formats=("png", "raw", "jpeg", "webp", "tiff"),
+            max_concurrent_requests=4,
+            max_queue_depth=32,
         ),
         gateway_version="0.1.0",
     )
@@ -101,7 +106,9 @@ def test_upscale_tells_what_was_done(client: Client) -> None:
         latency_s=0.25,
         engine="numpy",
         device="cpu",
-        format="RAW",
+        format="raw",
+        source_format="raw",
+        quality=None,
     )
 
 
@@ -132,11 +139,26 @@ def test_read_encoded_refuses_raw_pixels() -> None:
         responses.read_encoded(pb.UpscaleResponse(raw=pb.RawImage(), metadata=METADATA))
 
 
+def test_read_quality_refuses_an_answer_without_one() -> None:
+    with pytest.raises(AnswerError, match="no quality"):
+        responses.read_quality(pb.CompareResponse())
+
+
 def test_read_metadata_refuses_a_scale_without_denominator() -> None:
     with pytest.raises(AnswerError, match="denominator"):
-        responses.read_metadata(pb.UpscaleMetadata())
+        responses.read_metadata(pb.UpscaleResponse())
 
 
 def test_read_metadata_refuses_formats_of_later_versions() -> None:
     with pytest.raises(AnswerError, match="format 99"):
-        responses.read_metadata(pb.UpscaleMetadata(scale_denominator=1, format=99))
+        responses.read_metadata(pb.UpscaleResponse(metadata=pb.UpscaleMetadata(scale_denominator=1, format=99)))
+
+
+def test_read_metadata_takes_sources_of_formats_of_later_versions() -> None:
+    metadata = pb.UpscaleMetadata(scale_denominator=1, source_format=99)
+    assert responses.read_metadata(pb.UpscaleResponse(metadata=metadata)).source_format == "unspecified"
+
+
+def test_read_info_passes_over_formats_of_later_versions() -> None:
+    limits = pb.Limits(formats=[pb.IMAGE_FORMAT_WEBP, 99])
+    assert responses.read_info(pb.GetModelInfoResponse(limits=limits)).limits.formats == ("webp",)

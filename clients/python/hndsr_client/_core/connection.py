@@ -1,54 +1,133 @@
-"""Where to call and how long to wait, checked before anything is called."""
+"""What both kinds of client keep of the way to a server."""
 
 from __future__ import annotations
 
-import re
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+import grpc
 
-from hndsr_client.errors import ArgumentError
+from hndsr_client._core.checks import checked_target, checked_timeout_s
+from hndsr_client._core.requests import MAX_MESSAGE_BYTES
+from hndsr_client._core.retries import Attempts, Budget
+from hndsr_client._core.status import service_error
+from hndsr_client.connection import Keepalive, Pem, Retry, Tls
+from hndsr_client.errors import ArgumentError, OverloadedError, ServiceError, UnavailableError
 
-# About three years. gRPC takes spans of centuries for none at all.
-MAX_TIMEOUT_S = 100_000_000
-MAX_PORT = 65_535
+ChannelOptions = tuple[tuple[str, Any], ...]
+TlsChoice = bool | Tls | None
 
-# Left to gRPC are names with a scheme, with a path, without a port, and ports that have names.
-_HOST_AND_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:/\[\]]*):(?P<port>[+-]?[0-9]*)")
-_SCHEMES = {"dns", "ipv4", "ipv6", "unix", "unix-abstract", "vsock", "xds"}
+CHANNEL_OPTIONS: ChannelOptions = (
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # Retries are made in one place, which is not gRPC: it neither knows OVERLOADED nor counts its own.
+    ("grpc.enable_retries", 0),
+    # A server that is back is found again within a retry or two, not after gRPC's two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 250),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
+LOCAL_CHANNEL_OPTIONS: ChannelOptions = (("grpc.enable_http_proxy", 0),)
 
 
-def checked_target(target: str) -> str:
-    """The address, if gRPC would call what is written.
+class Connection:
+    """Where, how and for how long calls are made, and what becomes of those that fail.
 
-    Raises:
-        ArgumentError: No readable text, empty, a URL, or HOST:PORT without a host or with a port outside 1 to 65535.
+    Attributes:
+        target: The address, as gRPC takes it.
+        options: The channel's.
+        credentials: The channel's, None for one that is not encrypted.
+        closed: Whether the client was closed.
     """
-    if not isinstance(target, str) or not target.strip() or not target.isprintable():
-        raise ArgumentError(f"the target is {target!r}, accepted is HOST:PORT")
-    if target.startswith(("http://", "https://")):
-        raise ArgumentError(f"the target is {target!r}, accepted is HOST:PORT without a scheme")
-    parts = _HOST_AND_PORT.fullmatch(target)
-    if parts is not None and parts["host"] not in _SCHEMES:
-        _check_parts(target, host=parts["host"], port=parts["port"])
-    return target
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        timeout_s: float | None,
+        tls: TlsChoice,
+        retry: Retry | None,
+        keepalive: Keepalive,
+        local: bool,
+    ) -> None:
+        """Check what is given; nothing is called.
+
+        Args:
+            target: "HOST:PORT", or any other name that gRPC resolves.
+            timeout_s: Seconds that a call may take where it says nothing else.
+            tls: How the channel is encrypted, if it is.
+            retry: How calls are tried again, None for never.
+            keepalive: When the channel is pinged.
+            local: Whether the server is on this machine, where no proxy leads.
+
+        Raises:
+            ArgumentError: Something of it cannot be used.
+        """
+        self.target = checked_target(target)
+        self.closed = False
+        self._timeout_s = checked_timeout_s(timeout_s)
+        self._retry = retry
+        self._budget = Budget(None if retry is None else retry.budget)
+        self.credentials = _credentials(tls)
+        self.options = CHANNEL_OPTIONS + _keepalive_options(keepalive) + _name_options(tls)
+        self.options += LOCAL_CHANNEL_OPTIONS if local else ()
+
+    def attempts(self, timeout_s: float | None) -> Attempts:
+        """The attempts of a call that begins now.
+
+        Raises:
+            ArgumentError: The client is closed, or no call can be given this time.
+        """
+        if self.closed:
+            raise ArgumentError("the client is closed; make another")
+        allowed_s = self._timeout_s if timeout_s is None else checked_timeout_s(timeout_s)
+        return Attempts(self._retry, self._budget, timeout_s=allowed_s)
+
+    def failure(self, error: grpc.RpcError, attempts: Attempts) -> ServiceError:
+        """The error of this package for one of gRPC's."""
+        return service_error(error, target=self.target, timeout_s=attempts.timeout_s, attempts=attempts.number)
+
+    def is_lost(self, failure: ServiceError) -> bool:
+        """Whether the server itself may be gone; one that closed or is overloaded is not."""
+        return not self.closed and isinstance(failure, UnavailableError) and not isinstance(failure, OverloadedError)
 
 
-def checked_timeout_s(timeout_s: float | None) -> float | None:
-    """The span, if a call can be given it; None for any.
+def _keepalive_options(keepalive: Keepalive) -> ChannelOptions:
+    return (
+        ("grpc.keepalive_time_ms", round(keepalive.time_s * 1000)),
+        ("grpc.keepalive_timeout_ms", round(keepalive.timeout_s * 1000)),
+    )
 
-    Raises:
-        ArgumentError: No number, or outside 0 to `MAX_TIMEOUT_S`.
-    """
-    if timeout_s is None:
+
+def _name_options(tls: TlsChoice) -> ChannelOptions:
+    if not isinstance(tls, Tls) or tls.server_name is None:
+        return ()
+    return (("grpc.ssl_target_name_override", tls.server_name),)
+
+
+def _credentials(tls: TlsChoice) -> grpc.ChannelCredentials | None:
+    if tls is None or tls is False:
         return None
-    is_number = isinstance(timeout_s, (int, float, np.integer, np.floating)) and not isinstance(timeout_s, bool)
-    if not is_number or not 0 < timeout_s <= MAX_TIMEOUT_S:
-        raise ArgumentError(f"timeout_s is {timeout_s!r}, accepted is a number above 0, at most {MAX_TIMEOUT_S:,}")
-    return float(timeout_s)
+    if not isinstance(tls, (bool, Tls)):
+        raise ArgumentError(f"tls is {type(tls).__name__}, accepted are True, False and Tls")
+    tls = Tls() if isinstance(tls, bool) else tls
+    return grpc.ssl_channel_credentials(
+        root_certificates=_pem("root_certificates", tls.root_certificates, "CERTIFICATE"),
+        private_key=_pem("client_key", tls.client_key, "PRIVATE KEY"),
+        certificate_chain=_pem("client_certificate", tls.client_certificate, "CERTIFICATE"),
+    )
 
 
-def _check_parts(target: str, *, host: str, port: str) -> None:
-    # gRPC drops the upper bits of a larger port, and so calls another.
-    port_is_valid = port.isdigit() and len(port) <= len(str(MAX_PORT)) and 1 <= int(port) <= MAX_PORT
-    if not host.strip() or not port_is_valid:
-        raise ArgumentError(f"the target is {target!r}, accepted is HOST:PORT with a port from 1 to {MAX_PORT}")
+def _pem(name: str, given: Pem | None, kind: str) -> bytes | None:
+    """The content, if it is of its kind at the first glance: gRPC tells of no mistake before every call fails."""
+    if given is None:
+        return None
+    where = name if isinstance(given, bytes) else f"{name}: {given}"
+    try:
+        content = given if isinstance(given, bytes) else Path(given).read_bytes()
+    except OSError as error:
+        raise ArgumentError(f"{where}: {(error.strerror or str(error)).lower()}") from error
+    if b"ENCRYPTED PRIVATE KEY" in content or b"Proc-Type: 4,ENCRYPTED" in content:
+        raise ArgumentError(f"{where}: the key is encrypted; decrypt it, or use another")
+    if f"{kind}-----".encode() not in content:
+        raise ArgumentError(f"{where}: no {kind.lower()} in PEM, which begins with '-----BEGIN'")
+    return content

@@ -25,6 +25,14 @@ ResultT = TypeVar(
     results.UpscaleMetadata,
 )
 
+_FORMATS: dict[int, results.ImageFormat] = {
+    pb.IMAGE_FORMAT_PNG: "png",
+    pb.IMAGE_FORMAT_RAW: "raw",
+    pb.IMAGE_FORMAT_JPEG: "jpeg",
+    pb.IMAGE_FORMAT_WEBP: "webp",
+    pb.IMAGE_FORMAT_TIFF: "tiff",
+}
+
 
 def read_info(response: pb.GetModelInfoResponse) -> results.ServiceInfo:
     """The server's models and limits."""
@@ -35,7 +43,7 @@ def read_info(response: pb.GetModelInfoResponse) -> results.ServiceInfo:
             _mirror(results.ModelInfo, model, default_options=_options(model.default_options))
             for model in response.models
         ),
-        limits=_mirror(results.Limits, response.limits, max_texture=_shortest(response.limits.max_texture)),
+        limits=_limits(response.limits),
     )
 
 
@@ -66,25 +74,37 @@ def read_upscaled(response: pb.UpscaleResponse) -> results.Upscaled:
     """
     _check_kind(response, "raw")
     image, mask = from_raw(response.raw)
-    return results.Upscaled(image=image, mask=mask, metadata=read_metadata(response.metadata))
+    return results.Upscaled(image=image, mask=mask, metadata=read_metadata(response))
 
 
-def read_encoded(response: pb.UpscaleResponse) -> tuple[bytes, results.UpscaleMetadata]:
+def read_encoded(response: pb.UpscaleResponse) -> results.Encoded:
     """The image file, and what was done, of a response that was asked for as a file.
 
     Raises:
         AnswerError: The response holds something else.
     """
     _check_kind(response, "encoded")
-    return response.encoded, read_metadata(response.metadata)
+    return results.Encoded(content=response.encoded, metadata=read_metadata(response))
 
 
-def read_metadata(metadata: pb.UpscaleMetadata) -> results.UpscaleMetadata:
+def read_quality(response: pb.CompareResponse) -> results.Quality:
+    """How close the image comes to the reference.
+
+    Raises:
+        AnswerError: The response does not say.
+    """
+    if not response.HasField("quality"):
+        raise AnswerError("the server answered no quality")
+    return _quality(response.quality)
+
+
+def read_metadata(response: pb.UpscaleResponse) -> results.UpscaleMetadata:
     """What was done.
 
     Raises:
         AnswerError: A scale with a zero denominator, or a format this client does not know.
     """
+    metadata = response.metadata
     if metadata.format not in pb.ImageFormat.values():
         raise AnswerError(f"the server answered in format {metadata.format}, which this client does not know")
     return _mirror(
@@ -93,8 +113,26 @@ def read_metadata(metadata: pb.UpscaleMetadata) -> results.UpscaleMetadata:
         options=_options(metadata.options),
         scale=_scale(metadata),
         latency_s=_seconds(metadata.latency),
-        format=pb.ImageFormat.Name(metadata.format).removeprefix("IMAGE_FORMAT_"),
+        format=_FORMATS.get(metadata.format, "unspecified"),
+        source_format=_FORMATS.get(metadata.source_format, "unspecified"),
+        quality=_report(response.quality) if response.HasField("quality") else None,
     )
+
+
+def _limits(limits: pb.Limits) -> results.Limits:
+    # Formats of later versions are no news to a client that cannot ask for them.
+    formats = tuple(_FORMATS[value] for value in limits.formats if value in _FORMATS)
+    return _mirror(results.Limits, limits, max_texture=_shortest(limits.max_texture), formats=formats)
+
+
+def _report(report: pb.QualityReport) -> results.QualityReport:
+    return results.QualityReport(
+        result=_quality(report.result), bicubic=_quality(report.bicubic), border_px=report.border_px
+    )
+
+
+def _quality(quality: pb.Quality) -> results.Quality:
+    return results.Quality(psnr_db=quality.psnr_db, ssim=quality.ssim if quality.HasField("ssim") else None)
 
 
 def _mirror(result: type[ResultT], message: Message, **converted: Any) -> ResultT:

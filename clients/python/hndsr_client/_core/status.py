@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-import grpc
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
@@ -25,6 +24,14 @@ DOMAIN = "hndsr"
 DETAILS_KEY = "grpc-status-details-bin"
 # What gRPC says of a call that was under way when the server stopped, or was killed.
 BROKEN_CALLS = ("Cancelling all calls", "Socket closed")
+# What it says of two ends that will never agree, however often they try.
+TLS_FAILURES = (
+    "CERTIFICATE_VERIFY_FAILED",
+    "Hostname Verification Check failed",
+    "WRONG_VERSION_NUMBER",
+    "Failed to create security handshaker",
+)
+TLS_REASON = "TLS_FAILED"
 
 CLASSES: dict[str, type[ServiceError]] = {
     "INVALID_ARGUMENT": InvalidRequestError,
@@ -41,17 +48,26 @@ CLASSES: dict[str, type[ServiceError]] = {
     "DEADLINE_EXCEEDED": DeadlineError,
 }
 
+# What a call raises is a grpc.RpcError, which declares nothing of what it has.
+RpcError = Any
 MessageT = TypeVar("MessageT", bound=Message)
 
 
-def service_error(error: grpc.RpcError, *, target: str, timeout_s: float | None) -> ServiceError:
+def service_error(error: RpcError, *, target: str, timeout_s: float | None, attempts: int = 1) -> ServiceError:
     """The error of this package that says what gRPC's says.
 
     Args:
         error: What a call raised.
         target: The address that was called, for messages about the way to it.
         timeout_s: The time the call was allowed, None for any.
+        attempts: How many times the call was tried.
     """
+    failure = _translated(error, target=target, timeout_s=timeout_s)
+    failure.attempts = attempts
+    return failure
+
+
+def _translated(error: RpcError, *, target: str, timeout_s: float | None) -> ServiceError:
     code = error.code().name
     status = _status(error)
     info = next((info for info in _details(status, error_details_pb2.ErrorInfo) if info.domain == DOMAIN), None)
@@ -67,7 +83,7 @@ def service_error(error: grpc.RpcError, *, target: str, timeout_s: float | None)
     )
 
 
-def _status(error: grpc.RpcError) -> Any:
+def _status(error: RpcError) -> Any:
     """The google.rpc.Status beside the code, empty where there is none that can be read."""
     content = next((value for key, value in error.trailing_metadata() or () if key == DETAILS_KEY), b"")
     try:
@@ -102,10 +118,14 @@ def _without_reason(code: str, details: str, *, target: str, timeout_s: float | 
     if code == "RESOURCE_EXHAUSTED" and "larger than max" in details:
         message = f"the image or its enlargement does not fit in one message; send a smaller one ({details})"
         return InvalidRequestError(message, reason="MESSAGE_TOO_LARGE", code=code)
+    if code == "UNAVAILABLE" and any(failure in details for failure in TLS_FAILURES):
+        message = f"no TLS with {target}; check its certificate, the roots, the keys and the server's name ({details})"
+        return UnavailableError(message, reason=TLS_REASON, code=code)
     if code == "UNAVAILABLE" and _was_under_way(details):
         message = f"the service at {target} stopped during the call; try again when it is back ({details})"
     elif code == "UNAVAILABLE":
-        message = f"no service at {target}; check the address and that a gateway is running there ({details})"
+        tls = ", and whether it wants TLS or a client's certificate" if BROKEN_CALLS[1] in details else ""
+        message = f"no service at {target}; check the address and that a gateway is running there{tls} ({details})"
     elif code == "DEADLINE_EXCEEDED":
         allowed = "in time" if timeout_s is None else f"within {timeout_s:g} s"
         message = f"{target} did not answer {allowed}; allow more time or send a smaller image"

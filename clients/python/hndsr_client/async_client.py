@@ -1,0 +1,296 @@
+"""The client for asyncio programs."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any
+
+import grpc
+
+from hndsr.v1.upscale_pb2_grpc import UpscaleServiceStub
+from hndsr_client._core import calls
+from hndsr_client._core.calls import Call, Image, ResultT
+from hndsr_client._core.checks import checked_metadata, checked_timeout_s
+from hndsr_client._core.connection import Connection
+from hndsr_client._core.parameters import UpscaleParameters, spelled_out
+from hndsr_client._core.pixels import Mask
+from hndsr_client._core.requests import FileFormat, SampleType
+from hndsr_client._core.retries import Attempts
+from hndsr_client.connection import Keepalive, Retry, Tls
+from hndsr_client.embedded import EmbeddedGateway, started
+from hndsr_client.errors import ArgumentError, ServiceError, UnavailableError
+from hndsr_client.results import Encoded, Plan, Quality, ServiceInfo, Upscaled, UpscaleMetadata
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+AsyncMetadata = Mapping[str, str] | Callable[[], Mapping[str, str]] | Callable[[], Awaitable[Mapping[str, str]]]
+"""What is sent beside every request, or a function, plain or async, that is asked for it before every attempt."""
+
+
+class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
+    """Calls the service at one address: `Client` for asyncio, with the same methods, arguments, results and errors.
+
+    It belongs to the event loop of its first call. Requests are made and answers are read in threads, so that large
+    images do not hold the loop up. A call whose task is cancelled is cancelled in the server as well.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        timeout_s: float | None = None,
+        tls: bool | Tls | None = None,
+        metadata: AsyncMetadata | None = None,
+        retry: Retry | None = Retry(),  # noqa: B008  frozen
+        keepalive: Keepalive = Keepalive(),  # noqa: B008  frozen
+        _gateway: EmbeddedGateway | None = None,
+    ) -> None:
+        """Connect when first needed.
+
+        Args:
+            target: "HOST:PORT", or any other name that gRPC resolves.
+            timeout_s: Seconds that each call may take; None: as long as it takes.
+            tls: Whether the connection is encrypted, or how; True: as `Tls()`.
+            metadata: Sent beside every request, for instance {"authorization": "Bearer ..."}; or a function, which may
+                be async, that is asked for it before every attempt, so that a token may change.
+            retry: How calls are tried again; None: never.
+            keepalive: When the connection is pinged.
+            _gateway: The gateway to stop in the end, for `embedded`.
+
+        Raises:
+            ArgumentError: As those of `Client`.
+        """
+        self._connection = Connection(
+            target, timeout_s=timeout_s, tls=tls, retry=retry, keepalive=keepalive, local=_gateway is not None
+        )
+        self._metadata = metadata if callable(metadata) else checked_metadata(metadata or {})
+        self._gateway = _gateway
+        self._closing = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._channel: Any = None
+        self._stub: Any = None
+
+    @classmethod
+    async def embedded(
+        cls,
+        *,
+        startup_timeout_s: float = 180.0,
+        timeout_s: float | None = None,
+        retry: Retry | None = Retry(),  # noqa: B008  frozen
+        log: IO[Any] | None = None,
+        _command: Sequence[str] | None = None,
+    ) -> AsyncClient:
+        """Start a gateway on this machine, as `Client.embedded` does: `async with await AsyncClient.embedded() as ...`.
+
+        Raises:
+            EmbeddedNotInstalledError: The extra `embedded` is missing.
+            EmbeddedGatewayError: The gateway ended, or was not ready in time.
+        """
+        checked_timeout_s(timeout_s)
+        gateway = await started(
+            partial(EmbeddedGateway, startup_timeout_s=startup_timeout_s, log=log, command=_command)
+        )
+        try:
+            return cls(gateway.address, timeout_s=timeout_s, retry=retry, _gateway=gateway)
+        except BaseException:
+            await asyncio.to_thread(gateway.close)
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End calls under way and close the connection; stop the gateway if it is this client's own."""
+        self._connection.closed = True
+        self._closing.set()
+        if self._channel is not None:
+            await self._channel.close()
+        if self._gateway is not None:
+            await asyncio.to_thread(self._gateway.close)
+
+    async def info(self, *, timeout_s: float | None = None) -> ServiceInfo:
+        """The models being served, with their scales and defaults, and the server's limits."""
+        return await self._run(calls.info, timeout_s)
+
+    @spelled_out
+    async def plan(
+        self,
+        height_px: int,
+        width_px: int,
+        *,
+        sample_type: SampleType | None = None,
+        cores_per_tile: int | None = None,
+        timeout_s: float | None = None,
+        **parameters: Unpack[UpscaleParameters],
+    ) -> Plan:
+        """How a source image of this size would be cut, how large its target is, and how long it would take.
+
+        All as in `Client.plan`.
+        """
+        call = partial(
+            calls.plan, height_px, width_px, sample_type=sample_type, cores_per_tile=cores_per_tile, **parameters
+        )
+        return await self._run(call, timeout_s)
+
+    @spelled_out
+    async def upscale(
+        self,
+        image: Image,
+        *,
+        mask: Mask | None = None,
+        reference: Image | None = None,
+        timeout_s: float | None = None,
+        **parameters: Unpack[UpscaleParameters],
+    ) -> Upscaled:
+        """Upscale one image into an array. All as in `Client.upscale`.
+
+        Raises:
+            LocalFileError: An image file cannot be read.
+        """
+        return await self._run(partial(calls.upscale, image, mask=mask, reference=reference, **parameters), timeout_s)
+
+    @spelled_out
+    async def upscale_encoded(
+        self,
+        image: Image,
+        *,
+        format: FileFormat | None = None,  # noqa: A002  what everybody calls it
+        quality: int | None = None,
+        lossless: bool | None = None,
+        mask: Mask | None = None,
+        reference: Image | None = None,
+        timeout_s: float | None = None,
+        **parameters: Unpack[UpscaleParameters],
+    ) -> Encoded:
+        """Upscale one image into the content of an image file. All as in `Client.upscale_encoded`.
+
+        Raises:
+            LocalFileError: An image file cannot be read.
+        """
+        call = partial(
+            calls.upscale_encoded,
+            image,
+            mask=mask,
+            format=format,
+            quality=quality,
+            lossless=lossless,
+            reference=reference,
+            **parameters,
+        )
+        return await self._run(call, timeout_s)
+
+    @spelled_out
+    async def upscale_file(
+        self,
+        source: str | os.PathLike[str],
+        destination: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        format: FileFormat | None = None,  # noqa: A002  what everybody calls it
+        quality: int | None = None,
+        lossless: bool | None = None,
+        reference: Image | None = None,
+        timeout_s: float | None = None,
+        **parameters: Unpack[UpscaleParameters],
+    ) -> UpscaleMetadata:
+        """Upscale an image file into another, which appears under its name only when it is whole.
+
+        All as in `Client.upscale_file`.
+
+        Raises:
+            DestinationError: The destination exists and `overwrite` is not set, or it is the source itself.
+            LocalFileError: A file cannot be read or the destination cannot be written; nothing is left of it.
+        """
+        call = partial(
+            calls.upscale_file,
+            source,
+            destination,
+            overwrite=overwrite,
+            format=format,
+            quality=quality,
+            lossless=lossless,
+            reference=reference,
+            **parameters,
+        )
+        return await self._run(call, timeout_s)
+
+    async def compare(self, image: Image, reference: Image, *, timeout_s: float | None = None) -> Quality:
+        """How close an image comes to a reference of the same size and sample type.
+
+        Raises:
+            LocalFileError: An image file cannot be read.
+        """
+        return await self._run(partial(calls.compare, image, reference), timeout_s)
+
+    async def _run(self, make: Callable[[], Call[ResultT]], timeout_s: float | None) -> ResultT:
+        call = await asyncio.to_thread(make)
+        attempts = self._connection.attempts(timeout_s)
+        while True:
+            try:
+                response = await self._attempt(call, attempts)
+            except ServiceError as failure:  # noqa: PERF203  a call is slower than any loop
+                pause_s = attempts.pause_s(failure)
+                if pause_s is None or await self._is_closed_within(pause_s):
+                    raise
+            else:
+                attempts.succeed()
+                return await asyncio.to_thread(call.read, response)
+
+    async def _attempt(self, call: Call[Any], attempts: Attempts) -> Any:
+        metadata = await self._asked_metadata()
+        try:
+            return await self._method(call.method)(call.request, timeout=attempts.remaining_s(), metadata=metadata)
+        except grpc.RpcError as error:
+            failure = self._connection.failure(error, attempts)
+            if self._gateway is not None and self._connection.is_lost(failure):
+                await asyncio.to_thread(self._gateway.check_alive)
+            raise failure from error
+        except asyncio.CancelledError:
+            # So gRPC ends the calls of a channel that is closed; a task that is cancelled looks the same.
+            if not self._connection.closed or _is_cancelled():
+                raise
+            raise UnavailableError("the client was closed", reason="CANCELLED", code="CANCELLED") from None
+
+    async def _asked_metadata(self) -> tuple[tuple[str, str], ...]:
+        if not callable(self._metadata):
+            return self._metadata
+        answer = self._metadata()
+        return checked_metadata(await answer if inspect.isawaitable(answer) else answer)
+
+    async def _is_closed_within(self, pause_s: float) -> bool:
+        try:
+            await asyncio.wait_for(self._closing.wait(), pause_s)
+        except asyncio.TimeoutError:
+            return False
+        return True
+
+    def _method(self, name: str) -> Callable[..., Awaitable[Any]]:
+        """A method of the stub, whose channel gRPC binds to the loop that makes it."""
+        if self._channel is None:
+            self._loop, self._channel = asyncio.get_running_loop(), _channel(self._connection)
+            self._stub = UpscaleServiceStub(self._channel)
+        if self._loop is not asyncio.get_running_loop():
+            raise ArgumentError("the client belongs to another event loop; make one for each")
+        method: Callable[..., Awaitable[Any]] = getattr(self._stub, name)
+        return method
+
+
+def _is_cancelled() -> bool:
+    """Whether the task itself was cancelled; Python 3.10 cannot tell."""
+    cancelling = getattr(asyncio.current_task(), "cancelling", None)
+    return cancelling is not None and cancelling() > 0
+
+
+def _channel(connection: Connection) -> Any:
+    if connection.credentials is None:
+        return grpc.aio.insecure_channel(connection.target, options=connection.options)
+    return grpc.aio.secure_channel(connection.target, connection.credentials, options=connection.options)

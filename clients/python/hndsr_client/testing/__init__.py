@@ -1,0 +1,19 @@
+"""A service in your own process, for tests of programs that upscale: no models, no network, no pytest needed.
+
+    from hndsr_client import Client
+    from hndsr_client.testing import FakeServer
+
+    def test_my_program_tries_again():
+        with FakeServer() as server, Client(server.target) as client:
+            server.fail_next(reason="OVERLOADED", code="RESOURCE_EXHAUSTED", retry_delay_s=0.01, times=2)
+            assert client.upscale(image, scale=2).image.shape == (2 * height, 2 * width, 3)
+            assert [request.method for request in server.requests] == ["Upscale"] * 3
+
+It enlarges by the nearest neighbour, so that a test can tell each target pixel. Beside raw pixels it reads and writes
+PNG files of 8- or 16-bit RGB; other files need Pillow. Asynchronous tests use it in the same way, with `AsyncClient`.
+"""
+
+from hndsr_client.testing._recorded import RecordedRequest
+from hndsr_client.testing._server import FakeServer
+
+__all__ = ["FakeServer", "RecordedRequest"]

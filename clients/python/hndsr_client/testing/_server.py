@@ -1,0 +1,111 @@
+"""The server of the fake, and what a test tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
+
+import grpc
+
+from hndsr.v1.upscale_pb2_grpc import add_UpscaleServiceServicer_to_server
+from hndsr_client.testing._failures import Failure
+from hndsr_client.testing._recorded import RecordedRequest
+from hndsr_client.testing._servicer import REVISION, NearestServicer
+
+THREADS = 8
+
+
+class FakeServer(AbstractContextManager["FakeServer"]):
+    """A service on a free port of this machine that enlarges by the nearest neighbour. It serves until `close`.
+
+    Attributes:
+        target: "127.0.0.1:PORT", for `Client` and `AsyncClient`.
+    """
+
+    def __init__(
+        self,
+        *,
+        revision: str = REVISION,
+        port: int = 0,
+        max_message_bytes: int = -1,
+        credentials: grpc.ServerCredentials | None = None,
+    ) -> None:
+        """Start to serve.
+
+        Args:
+            revision: What the model's revision is at first.
+            port: Where it serves, 0 for any free port.
+            max_message_bytes: The largest request that is taken, -1 for any.
+            credentials: Those of TLS, `grpc.ssl_server_credentials(...)`; None: not encrypted.
+        """
+        self._servicer = NearestServicer(revision=revision)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="hndsr-fake")
+        self._server = grpc.server(self._threads, options=[("grpc.max_receive_message_length", max_message_bytes)])
+        add_UpscaleServiceServicer_to_server(self._servicer, self._server)
+        self.target: str = f"127.0.0.1:{_bound(self._server, port, credentials)}"
+        self._server.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End calls under way and stop serving. Closing twice is fine."""
+        self._server.stop(None).wait()
+        self._threads.shutdown()
+
+    @property
+    def requests(self) -> tuple[RecordedRequest, ...]:
+        """What came in so far, in order; what was refused is among it."""
+        return tuple(self._servicer.recorded)
+
+    @property
+    def revision(self) -> str:
+        """The model's revision; set it, and the server has changed."""
+        return self._servicer.revision
+
+    @revision.setter
+    def revision(self, revision: str) -> None:
+        self._servicer.revision = revision
+
+    def fail_next(
+        self,
+        *,
+        code: str = "UNAVAILABLE",
+        reason: str | None = None,
+        message: str = "the test asked for this",
+        retry_delay_s: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        violations: Sequence[tuple[str, str]] = (),
+        times: int = 1,
+    ) -> None:
+        """Fail the next requests; asking again adds to what was asked for before.
+
+        Args:
+            code: Name of the gRPC status.
+            reason: As the gateway names it, for instance "OVERLOADED"; None: the bare status, as of a proxy.
+            message: What the error says.
+            retry_delay_s: When to try again, in the error's RetryInfo; needs a reason.
+            metadata: The facts beside the reason.
+            violations: Fields of the request that are at fault, each with a description.
+            times: How many requests.
+
+        Raises:
+            ArgumentError: No status of that name, or details without a reason.
+        """
+        failure = Failure(code, reason, message, retry_delay_s, metadata or {}, violations)
+        self._servicer.failures.extend([failure] * times)
+
+    def delay_next(self, seconds: float, *, times: int = 1) -> None:
+        """Answer the next requests so much later, unless their callers go away before."""
+        self._servicer.delays_s.extend([seconds] * times)
+
+
+def _bound(server: Any, port: int, credentials: grpc.ServerCredentials | None) -> int:
+    """The port that it serves on."""
+    address = f"127.0.0.1:{port}"
+    return server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
