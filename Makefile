@@ -8,7 +8,10 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 BIN := .venv/bin
 DONE := .venv/done
-BUF := proto/node_modules/.bin/buf
+TOOLS := tools/node_modules/.package-lock.json
+EXAMPLE := examples/node/node_modules/.package-lock.json
+BUF := tools/node_modules/.bin/buf
+PYRIGHT := tools/node_modules/.bin/pyright
 PYPROJECTS := pyproject.toml proto/pyproject.toml clients/python/pyproject.toml
 CONTRACT := hndsr/v1/upscale.proto
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --root-user-action=ignore
@@ -39,31 +42,42 @@ up: setup ## Run the gateway in the foreground; Ctrl-C stops it
 .PHONY: check
 check: lint types test ## Everything that must pass before a commit
 
+# Without npm the tests that need it are skipped.
+TESTED_WITH := $(DONE)/own $(DONE)/dev $(DONE)/torch $(if $(shell command -v npm),$(TOOLS) $(EXAMPLE))
+
 .PHONY: test
-test: $(DONE)/own $(DONE)/dev $(DONE)/torch ## Run the tests, with a real Triton (ARGS= for pytest)
+test: $(TESTED_WITH) ## Run the tests, with a real Triton (ARGS= for pytest)
 	@$(BIN)/python -m pytest -m "not slow and not gpu" $(ARGS)
 
 .PHONY: test-all
-test-all: $(DONE)/own $(DONE)/dev $(DONE)/torch ## Run the slow tests as well; only those that need a GPU are left out
+test-all: $(TESTED_WITH) ## Run the slow tests as well; only those that need a GPU are left out
 	@$(BIN)/python -m pytest -m "not gpu" $(ARGS)
 
 .PHONY: lint
-lint: $(DONE)/own $(DONE)/dev lint-proto ## Check style, the direction of imports, the contract and its stubs
+lint: $(DONE)/own $(DONE)/dev lint-proto lint-docs ## Check style, direction of imports, the contract, generated files
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/lint-imports
 
 .PHONY: lint-proto
-lint-proto: $(BUF) $(DONE)/proto
+lint-proto: $(TOOLS) $(DONE)/proto
 	@$(BUF) lint proto
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; $(call generate,$$folder); \
 	for stub in "$$folder"/hndsr/v1/*; do \
 		diff -u "proto/hndsr/v1/$${stub##*/}" "$$stub" && continue; \
 		echo "the committed stubs are not what $(CONTRACT) yields: run 'make proto'" >&2; exit 1; done
 
+.PHONY: lint-docs
+lint-docs: $(DONE)/own $(DONE)/proto
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; $(call write_pages,$$folder,$$folder); \
+	for page in "$$folder"/*.md; do \
+		diff -u "docs/$${page##*/}" "$$page" && continue; \
+		echo "the committed pages are not what the code yields: run 'make docs'" >&2; exit 1; done
+
 .PHONY: types
-types: $(DONE)/own $(DONE)/dev ## Check the types with mypy
+types: $(DONE)/own $(DONE)/dev $(TOOLS) ## Check the types with mypy, and the client's with pyright as well
 	@$(BIN)/mypy
+	@$(PYRIGHT) --pythonpath $(BIN)/python
 
 .PHONY: bench
 bench: $(DONE)/own $(DONE)/dev ## Measure latency and throughput on this machine
@@ -76,6 +90,15 @@ generate = (cd proto && ../.venv/proto/bin/python -W ignore -m grpc_tools.protoc
 .PHONY: proto
 proto: $(DONE)/proto ## Generate the Python stubs anew from the .proto
 	@$(call generate,.)
+
+# Writes the reference pages into the folder $(2) by way of the contract's descriptors in the folder $(1).
+write_pages = (cd proto && ../.venv/proto/bin/python -W ignore -m grpc_tools.protoc -I. \
+	--include_source_info --descriptor_set_out="$(1)/contract.binpb" $(CONTRACT)) && \
+	$(BIN)/python docs/generate.py "$(1)/contract.binpb" "$(2)"
+
+.PHONY: docs
+docs: $(DONE)/own $(DONE)/proto ## Write the reference pages anew from the code and the .proto
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; $(call write_pages,$$folder,docs)
 
 .PHONY: export
 export: $(DONE)/own $(DONE)/dev $(DONE)/torch ## Write the ONNX graphs, and seal manifests and probes
@@ -166,9 +189,10 @@ $(DONE)/proto: requirements/proto.lock $(DONE)/venv
 	@$(subst $(BIN),.venv/proto/bin,$(PIP_INSTALL_LOCKED)) -r $<
 	@touch $@
 
-$(BUF): proto/package-lock.json
+%/node_modules/.package-lock.json: %/package-lock.json
 	@command -v npm >/dev/null || { \
-		echo "make lint needs node and npm, for buf (Debian and Ubuntu: apt-get install nodejs npm)" >&2; exit 1; }
-	@echo "installing buf"
-	@cd proto && npm ci --silent
+		echo "make lint and make types need node and npm, for buf and pyright" \
+			"(Debian and Ubuntu: apt-get install nodejs npm)" >&2; exit 1; }
+	@echo "installing the npm packages of $*"
+	@cd $* && npm ci --silent
 	@touch $@

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import concurrency
 import install
 import machine
+import refusals
 import seams
 import stack
 
@@ -20,6 +22,8 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 SECTIONS: dict[str, Callable[[], dict[str, Any]]] = {
     "stack": stack.measure,
     "seams": seams.measure,
+    "concurrency": concurrency.measure,
+    "refusals": refusals.measure,
     "install": install.measure,
 }
 INTRODUCTION = """# Benchmarks
@@ -45,7 +49,13 @@ def main() -> None:
 
 def page(results: dict[str, Any]) -> str:
     """The results as Markdown."""
-    writers = {"stack": _stack, "seams": _seams, "install": _install}
+    writers = {
+        "stack": _stack,
+        "seams": _seams,
+        "concurrency": _concurrency,
+        "refusals": _refusals,
+        "install": _install,
+    }
     parts = [INTRODUCTION, *(writers[name](results[name]) for name in writers if name in results)]
     return "\n".join(parts)
 
@@ -92,6 +102,45 @@ grey levels, before blending. Gradient: across window borders over that of the m
 | | disagreement | gradient ratio |
 |---|---|---|
 {rows}"""
+
+
+def _concurrency(result: dict[str, Any]) -> str:
+    rows = "".join(
+        f"| {name} | {row['clients']}, {row['small_clients']} of them small | {row['alone_p95_s'] * 1000:,.0f} ms "
+        f"| {row['mixed_p95_s'] * 1000:,.0f} ms | {row['ratio']:.2f} |\n"
+        for name, row in result.items()
+        if name != "machine"
+    )
+    return f"""## Small requests among large ones
+
+{_where(result)}
+The 95th percentile of the latency of small requests (one window), sent by the small clients alone, and with the other
+clients sending large ones all the while (aim: at most 3 times as long):
+
+| model | clients | alone | in the mix | ratio |
+|---|---|---|---|---|
+{rows}"""
+
+
+def _refusals(result: dict[str, Any]) -> str:
+    def table(rows: list[dict[str, Any]]) -> str:
+        return "".join(
+            f"| {row['name']} | {row['reason']} | {row['file_bytes'] / 2**20:,.2f} MiB | {row['seconds']:.2f} s "
+            f"| {row['memory_mib']:,.0f} MiB |\n"
+            for row in rows
+        )
+
+    head = "| file | reason | size | time | worker's memory |\n|---|---|---|---|---|\n"
+    return f"""## Hostile files
+
+{_where(result)}
+{result["refused"]:,} of the {result["files"]:,} files of the tests' corpus are refused, each through the whole gateway
+(aim: at most 2 s and 500 MiB). The slowest:
+
+{head}{table(result["slowest"])}
+The fattest, by the peak of the worker that read it, which takes {result["at_rest_mib"]:,.0f} MiB at rest:
+
+{head}{table(result["fattest"])}"""
 
 
 def _install(result: dict[str, Any]) -> str:

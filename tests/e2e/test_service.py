@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,20 +29,6 @@ def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> bool:
             return True
         time.sleep(0.1)
     return condition()
-
-
-@pytest.fixture
-def gateway() -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A managed gateway process with the model that costs nothing, and its address."""
-    command = [sys.executable, "-m", "hndsr_gateway", "--managed", "--listen", "127.0.0.1:0"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
-    ) as process:
-        assert process.stdout
-        try:
-            yield process, json.loads(process.stdout.readline())["address"]
-        finally:
-            process.kill()
 
 
 @pytest.fixture
