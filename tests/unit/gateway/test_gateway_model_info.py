@@ -51,6 +51,16 @@ def test_model_info_says_which_options_are_the_defaults() -> None:
     assert (options.steps, options.texture, options.seed) == (4, 1.0, 0)
 
 
+def test_model_info_says_which_options_the_operator_chose() -> None:
+    options = model_info(default_steps=7, default_texture=0.5).models[0].default_options
+    assert (options.steps, options.texture, options.seed) == (7, 0.5, 0)
+
+
+def test_model_info_has_no_options_for_a_model_that_draws_nothing_whatever_the_operator_chose() -> None:
+    options = model_info(default_steps=7, default_texture=0.5).models[1].default_options
+    assert (options.steps, options.texture, options.seed) == (0, 0.0, 0)
+
+
 def test_model_info_names_the_default_model() -> None:
     assert model_info(default_model="bicubic").default_model == "bicubic"
 

@@ -105,6 +105,28 @@ def test_plan_cuts_as_upscale_does() -> None:
     assert tiles == [3, 3]
 
 
+def test_plan_cuts_into_tiles_of_the_size_that_the_operator_chose() -> None:
+    plan = planned(plan_request((1000, 1000)), cores_per_tile=5).plan
+    assert (plan.cores_per_tile, [span.core_stop - span.core_start for span in plan.row_spans]) == (5, [5, 5, 5, 3])
+
+
+def test_plan_follows_the_caller_rather_than_the_operator() -> None:
+    request = plan_request((1000, 1000))
+    request.cores_per_tile = 9
+    assert planned(request, cores_per_tile=5).plan.cores_per_tile == 9
+
+
+def test_plan_of_a_model_takes_the_options_that_the_operator_chose() -> None:
+    options = planned(plan_request(model="hndsr"), default_steps=7, default_texture=0.5).plan.options
+    assert (options.steps, options.texture) == (7, 0.5)
+
+
+def test_plan_takes_the_options_of_the_caller_before_those_of_the_operator() -> None:
+    chosen = plan_request(model="hndsr", options=pb.UpscaleOptions(steps=2))
+    options = planned(chosen, default_steps=7, default_texture=0.5).plan.options
+    assert (options.steps, options.texture) == (2, 0.5)
+
+
 @pytest.mark.parametrize(
     ("size", "scale", "target"),
     [((170, 300), "4", (680, 1200)), ((1, 3), "1.5", (2, 5)), ((7, 7), "22/7", (22, 22)), ((7, 9), "3.14", (22, 28))],
