@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+
+from gateways import RunningGateway
+
 from hndsr_client import Client
+from hndsr_gateway.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -34,8 +41,12 @@ MIXES = (
 
 def measure() -> dict[str, Any]:
     """The 95th percentile of the small requests' latency alone and in the mix, and their ratio."""
-    with Client.embedded() as client:
-        return {mix.model: _measured(client.target, mix) for mix in MIXES}
+    running = RunningGateway(Settings(listen="127.0.0.1:0"))
+    address = running.start().address
+    try:
+        return {mix.model: _measured(address, mix) for mix in MIXES}
+    finally:
+        running.stop()
 
 
 def _measured(target: str, mix: Mix) -> dict[str, float]:

@@ -27,7 +27,7 @@ FOOT = """
 ## Without a reason
 
 Some statuses come from gRPC itself, on either side, and carry no `ErrorInfo`. The SDK's `reason` is then the status, or
-`MESSAGE_TOO_LARGE`.
+`MESSAGE_TOO_LARGE`, or `TLS_FAILED` where UNAVAILABLE means that the two ends do not agree on TLS.
 
 | status | when | remedy |
 |---|---|---|

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pydantic.fields import FieldInfo
+
 from hndsr_gateway.settings import ENVIRONMENT_PREFIX, Settings
 from pages.markdown import table
 
@@ -17,6 +19,7 @@ PREDECESSOR_HEAD = """
 ## Coming from the FastAPI service
 
 """
+SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +54,28 @@ SUCCESSORS = (
 
 def settings_page() -> str:
     """Every setting with its default and what it decides, then the predecessor's."""
-    settings = table(["variable", "default", "meaning"], _settings_rows())
+    settings = table(["variable", "default", "allowed", "meaning"], _settings_rows())
     successors = table(["there", "here", "what is different"], _successor_rows())
     return HEAD + settings + PREDECESSOR_HEAD + successors
 
 
 def _settings_rows() -> list[list[str]]:
     return [
-        [f"`{ENVIRONMENT_PREFIX}{name.upper()}`", _shown(field.default), field.description or ""]
+        [f"`{ENVIRONMENT_PREFIX}{name.upper()}`", _shown(field.default), _allowed(field), field.description or ""]
         for name, field in Settings.model_fields.items()
     ]
 
 
 def _shown(default: object) -> str:
     return "" if default in ("", None) else f"`{default}`"
+
+
+def _allowed(field: FieldInfo) -> str:
+    """The bounds of a number."""
+    bounds = {name: getattr(one, name) for one in field.metadata for name in SIGNS if hasattr(one, name)}
+    if {"ge", "le"} <= set(bounds):
+        return f"{bounds['ge']:,} to {bounds['le']:,}"
+    return ", ".join(f"{sign} {bounds[name]:,}" for name, sign in SIGNS.items() if name in bounds)
 
 
 def _successor_rows() -> list[list[str]]:

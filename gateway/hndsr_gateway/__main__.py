@@ -29,7 +29,11 @@ class InvalidSettingsError(StartupError):
     """Settings are not of their type or out of their range; all of them are named."""
 
     def __init__(self, *, error: ValidationError) -> None:
-        lines = (f"{ENVIRONMENT_PREFIX}{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        lines = (
+            f"{ENVIRONMENT_PREFIX}{'.'.join(map(str, fault['loc'])).upper()} is {fault['input']!r}: "
+            + ("it should be HOST:PORT" if fault["type"] == "string_pattern_mismatch" else fault["msg"])
+            for fault in error.errors()
+        )
         super().__init__("; ".join(lines))
 
 

@@ -171,7 +171,7 @@ def compare_response(answer: CompareAnswer) -> pb.CompareResponse:
 
 def quality_message(quality: Quality) -> pb.Quality:
     """Figures as a message."""
-    return pb.Quality(psnr_db=quality.psnr_db, ssim=quality.ssim)
+    return pb.Quality(psnr_db=quality.psnr_db, ssim=quality.ssim, data_range=quality.data_range)
 
 
 def format_message(image_format: ImageFormat | None) -> pb.ImageFormat:

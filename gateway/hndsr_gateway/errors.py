@@ -2,7 +2,7 @@
 
 GatewayError
 ├── InvalidRequestError       the caller can mend the request
-│   ├── ImageTooLargeError, SideTooLongError, EmptyImageError, RawImageError
+│   ├── ImageTooLargeError, SideTooLongError, AnswerTooLargeError, EmptyImageError, RawImageError
 │   ├── UnsupportedFormatError, DamagedImageError, DecompressionBombError
 │   ├── OutputUnsupportedError, ReferenceMismatchError
 │   ├── ScaleOutOfRangeError, OptionOutOfRangeError, ValueRangeError
@@ -63,6 +63,16 @@ class ImageTooLargeError(InvalidRequestError):
             f"the {which} image has {height} x {width} = {height * width:,} px, the limit is {limit_px:,} px",
             field="image",
         )
+
+
+class AnswerTooLargeError(InvalidRequestError):
+    """The answer's file does not fit into a message."""
+
+    reason = "IMAGE_TOO_LARGE"
+    remedy = "ask for another format or a lower quality, or have the operator raise HNDSR_MAX_MESSAGE_BYTES"
+
+    def __init__(self, *, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(f"the answer takes {size_bytes:,} bytes, the limit is {limit_bytes:,}", field="output_format")
 
 
 class SideTooLongError(InvalidRequestError):
@@ -129,7 +139,7 @@ class OutputUnsupportedError(InvalidRequestError):
     """The format that is asked for cannot hold the answer: its bits, its mask, its size, or its encoding options."""
 
     reason = "OUTPUT_UNSUPPORTED"
-    remedy = "ask for another format; PNG and TIFF hold whatever can be sent, and raw pixels do"
+    remedy = "ask for another format or other encoding options; PNG and TIFF without any hold whatever can be sent"
 
     def __init__(self, found: str, *, field: str = "output_format") -> None:
         super().__init__(found, field=field)
@@ -149,7 +159,7 @@ class ScaleOutOfRangeError(InvalidRequestError):
     """The scale is no number, or the model does not support it."""
 
     reason = "SCALE_OUT_OF_RANGE"
-    remedy = "ask GetModelInfo for the scales of the model"
+    remedy = "ask GetModelInfo, or `hndsr info`, for the scales of the model"
 
     def __init__(self, happened: str) -> None:
         super().__init__(happened, field="parameters.scale")
@@ -210,7 +220,7 @@ class RevisionChangedError(GatewayError):
 
 
 class OverloadedError(GatewayError):
-    """As many requests wait as `HNDSR_MAX_QUEUE_DEPTH`, or as many bytes as `HNDSR_MAX_QUEUE_BYTES`, allows."""
+    """As much waits as `HNDSR_MAX_QUEUE_DEPTH` or `HNDSR_MAX_QUEUE_BYTES` allows, or 64 calls watch the health."""
 
     reason = "OVERLOADED"
     remedy = "try again after the delay that the answer's RetryInfo names"
@@ -226,8 +236,8 @@ class UnavailableError(GatewayError):
     reason = "BACKEND_UNAVAILABLE"
     remedy = "try again after the delay that the answer's RetryInfo names"
 
-    def __init__(self, *, retry_delay_s: float = 1.0) -> None:
-        super().__init__("the models cannot answer now")
+    def __init__(self, happened: str = "the models cannot answer now", *, retry_delay_s: float = 1.0) -> None:
+        super().__init__(happened)
         self.retry_delay_s = retry_delay_s
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hndsr_gateway.images.picture import Encoding, ImageFormat
+from hndsr_gateway.errors import OutputUnsupportedError
+from hndsr_gateway.images.picture import Encoding, ImageFormat, Picture
 from hndsr_gateway.types import Parameters, Raster, Upscaled
 
 BORDER_PX = 4
@@ -28,9 +29,16 @@ class Output:
 
         Args:
             source_format: None where pixels were sent.
+
+        Raises:
+            OutputUnsupportedError: if pixels are to have what only files have.
         """
         chosen = None if self.pixels else self.format or source_format
-        return None if chosen is None else Encoding(chosen, self.quality, self.lossless)
+        if chosen is not None:
+            return Encoding(chosen, self.quality, self.lossless)
+        if self.quality is not None or self.lossless is not None:
+            raise OutputUnsupportedError("raw pixels have no encoding options", field="encoding")
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +58,11 @@ class UpscaleRequest:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How close an image is to a reference; `ssim` None where it cannot be measured."""
+    """How close an image is to a reference, against a span of values; `ssim` None where it cannot be measured."""
 
     psnr_db: float
     ssim: float | None
+    data_range: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,4 +95,14 @@ class CompareAnswer:
 
 def size_bytes(image: Source) -> int:
     """What an image as it was sent holds in memory, in bytes."""
-    return image.pixels.nbytes if isinstance(image, Raster) else len(image)
+    return raster_bytes(image) if isinstance(image, Raster) else len(image)
+
+
+def raster_bytes(raster: Raster) -> int:
+    """What pixels and their mask hold in memory, in bytes."""
+    return raster.pixels.nbytes + (0 if raster.mask is None else raster.mask.nbytes)
+
+
+def picture_bytes(picture: Picture) -> int:
+    """What a picture holds in memory, in bytes."""
+    return raster_bytes(picture.raster) + (0 if picture.alpha is None else picture.alpha.nbytes)

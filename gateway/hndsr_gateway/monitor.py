@@ -4,17 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 from grpc_health.v1 import health, health_pb2
 
 from hndsr.v1 import upscale_pb2
 from hndsr_gateway.catalogue import Catalogue
-from hndsr_gateway.errors import UnavailableError
+from hndsr_gateway.errors import OverloadedError, UnavailableError
 
 logger = logging.getLogger(__name__)
 
 SERVICE = upscale_pb2.DESCRIPTOR.services_by_name["UpscaleService"].full_name
 RETRY_INTERVAL_S = 0.25
+MAX_WATCHERS = 64
+
+
+class HealthServicer(health.aio.HealthServicer):
+    """Answers health checks, and lets `MAX_WATCHERS` watch: each holds a place among all calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watchers = 0
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:  # noqa: N802 - grpc's name
+        """Tell one watcher of every change until it leaves.
+
+        Raises:
+            OverloadedError: if enough others watch.
+        """
+        if self._watchers >= MAX_WATCHERS:
+            raise OverloadedError(f"{self._watchers} calls watch the health, the most at once", retry_delay_s=30.0)
+        self._watchers += 1
+        try:
+            await super().Watch(request, context)
+        finally:
+            self._watchers -= 1
 
 
 class HealthMonitor:
@@ -26,7 +50,7 @@ class HealthMonitor:
         interval_s: between two checks while all is well.
     """
 
-    def __init__(self, catalogue: Catalogue, servicer: health.aio.HealthServicer, *, interval_s: float) -> None:
+    def __init__(self, catalogue: Catalogue, servicer: HealthServicer, *, interval_s: float) -> None:
         self._catalogue, self._servicer, self._interval_s = catalogue, servicer, interval_s
         self.ready = asyncio.Event()
         """Set while the models answer."""

@@ -11,6 +11,7 @@ from hndsr_ensemble.manifest import MAX_STEPS, MAX_TEXTURE, Options
 from hndsr_ensemble.scale import Scale, ScaleError
 from hndsr_ensemble.values import Ranges, SampleType, check_ranges, full_ranges
 from hndsr_gateway.errors import (
+    AnswerTooLargeError,
     EmptyImageError,
     ImageTooLargeError,
     OptionOutOfRangeError,
@@ -143,12 +144,22 @@ def check_unary_size(size: tuple[int, int], *, which: str, limit_px: int) -> Non
         raise ImageTooLargeError(which=which, height=size[0], width=size[1], limit_px=limit_px)
 
 
-def check_answer_size(size: tuple[int, int], dtype: SampleType, *, limit_bytes: int) -> None:
-    """Refuse before the work what could not be answered after it: raw pixels and their mask in one message.
+def check_answer_size(size: tuple[int, int], dtype: SampleType, *, bands: int, limit_bytes: int) -> None:
+    """Refuse before the work what could not be answered after it: its samples and a mask in one message.
 
     Raises:
         ImageTooLargeError: naming the size and the limit.
     """
-    bits_per_px = 8 * 3 * dtype.itemsize + 1
+    bits_per_px = 8 * bands * dtype.itemsize + 1
     limit_px = 8 * (limit_bytes - MESSAGE_OVERHEAD_BYTES) // bits_per_px
     check_unary_size(size, which="target", limit_px=limit_px)
+
+
+def check_file_size(encoded: bytes, *, limit_bytes: int) -> None:
+    """Refuse what can be known only after the work: a file may be larger than its samples.
+
+    Raises:
+        AnswerTooLargeError: naming the size and the limit.
+    """
+    if len(encoded) > limit_bytes - MESSAGE_OVERHEAD_BYTES:
+        raise AnswerTooLargeError(size_bytes=len(encoded), limit_bytes=limit_bytes - MESSAGE_OVERHEAD_BYTES)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from hndsr_gateway.errors import ReferenceMismatchError
+from hndsr_ensemble.values import SampleType
+from hndsr_gateway.errors import OptionOutOfRangeError, ReferenceMismatchError
 from hndsr_gateway.jobs import BORDER_PX, Quality
 from hndsr_gateway.types import Raster
+
+if TYPE_CHECKING:
+    from hndsr_ensemble.evaluation.metrics import Mean
+
+MEASURING_S_PER_PX = 2e-6
+"""Of one core; that of PSNR is little beside that of SSIM."""
 
 
 def check_comparable(size: tuple[int, int], dtype: np.dtype, reference: Raster) -> None:
@@ -32,25 +44,67 @@ def check_comparable(size: tuple[int, int], dtype: np.dtype, reference: Raster) 
         raise ReferenceMismatchError(f"{size[0]} x {size[1]} px leave nothing inside a border of {BORDER_PX} px")
 
 
-def measure(image: Raster, reference: Raster) -> Quality:
+async def measure(
+    image: Raster, reference: Raster, *, data_range: float, pause: Callable[[], Awaitable[None]]
+) -> Quality:
     """PSNR over the pixels that are valid in both; SSIM where all of them are and 11 x 11 px can be measured.
 
-    Takes about two seconds for a megapixel; memory is bounded, whatever the size.
+    Works in a thread, on a block of about half a second at a time; who stops waiting stops it there.
+
+    Args:
+        image: to be measured.
+        reference: the truth.
+        data_range: the span of values that both are measured against, above 0.
+        pause: is awaited after each block.
 
     Raises:
         ReferenceMismatchError: as `check_comparable`, or if no pixel is valid in both.
     """
+    size = (image.height, image.width)
+    check_comparable(size, image.pixels.dtype, reference)
+    mask = await asyncio.to_thread(_inner_mask, image, reference)
+    if mask is not None and not mask.any():
+        raise ReferenceMismatchError("no pixel inside the border is valid in both images")
+    metrics = await asyncio.to_thread(_metrics)
+    squared_error = await _summed(metrics.squared_errors(image.pixels, reference.pixels, mask=mask), pause)
+    psnr_db = metrics.psnr_of(squared_error, data_range=data_range)
+    if mask is not None or min(size) - 2 * BORDER_PX < metrics.SSIM_WINDOW_PX:
+        return Quality(psnr_db, None, data_range)
+    blocks = metrics.similarities(image.pixels, reference.pixels, data_range=data_range)
+    total, samples = await _summed(blocks, pause)
+    return Quality(psnr_db, total / samples, data_range)
+
+
+def checked_data_range(data_range: float, dtype: SampleType) -> float:
+    """The span that a caller names, 0 for that of the sample type.
+
+    Raises:
+        OptionOutOfRangeError: if it is negative, no number, or wider than the type.
+    """
+    widest = float(np.iinfo(dtype).max)
+    if not 0 <= data_range <= widest:
+        raise OptionOutOfRangeError(option="data_range", value=data_range, limit=widest, path="data_range")
+    return data_range or widest
+
+
+def measuring_time_s(size: tuple[int, int]) -> float:
+    """About how long measuring an image of (height, width) takes, in seconds."""
+    return MEASURING_S_PER_PX * size[0] * size[1]
+
+
+def _metrics() -> ModuleType:
     # SciPy takes a second to import; only those who ask for quality pay for it.
     from hndsr_ensemble.evaluation import metrics  # noqa: PLC0415
 
-    size = (image.height, image.width)
-    check_comparable(size, image.pixels.dtype, reference)
-    mask = _inner_mask(image, reference)
-    if mask is not None and not mask.any():
-        raise ReferenceMismatchError("no pixel inside the border is valid in both images")
-    psnr_db = metrics.psnr(image.pixels, reference.pixels, mask=mask)
-    measurable = mask is None and min(size) - 2 * BORDER_PX >= metrics.SSIM_WINDOW_PX
-    return Quality(psnr_db, metrics.ssim(image.pixels, reference.pixels) if measurable else None)
+    return metrics
+
+
+async def _summed(blocks: Iterator[Mean], pause: Callable[[], Awaitable[None]]) -> Mean:
+    summed = await asyncio.to_thread(next, blocks)
+    while (block := await asyncio.to_thread(next, blocks, None)) is not None:
+        await pause()
+        summed = summed.with_block(block)
+    return summed
 
 
 def _inner_mask(image: Raster, reference: Raster) -> np.ndarray | None:

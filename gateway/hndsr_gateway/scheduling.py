@@ -132,7 +132,7 @@ class Admission:
             UnavailableError: if the server is about to stop.
         """
         if self._draining:
-            raise UnavailableError
+            raise UnavailableError("the server is about to stop")
         self._check_room(size_bytes)
         ticket = Ticket(size_bytes, time.monotonic())
         self._tickets.add(ticket)
@@ -143,6 +143,15 @@ class Admission:
             self._tickets.remove(ticket)
             if not self._tickets:
                 self._idle.set()
+
+    def grow(self, ticket: Ticket, by_bytes: int) -> None:
+        """Count what a request holds more than before, now that a file of it is read.
+
+        Raises:
+            OverloadedError: if too many bytes wait beside it; it is to be given up then.
+        """
+        self._check_bytes(ticket.size_bytes + by_bytes, beside=ticket)
+        ticket.size_bytes += by_bytes
 
     @contextlib.asynccontextmanager
     async def place(self, ticket: Ticket, *, work_s: float, long: bool) -> AsyncIterator[None]:
@@ -167,7 +176,10 @@ class Admission:
             raise OverloadedError(
                 f"{there} requests are worked on or wait, the most at once", retry_delay_s=self._retry_delay_s()
             )
-        waiting_bytes = sum(ticket.size_bytes for ticket in self._tickets if ticket.waits)
+        self._check_bytes(size_bytes)
+
+    def _check_bytes(self, size_bytes: int, *, beside: Ticket | None = None) -> None:
+        waiting_bytes = sum(ticket.size_bytes for ticket in self._tickets if ticket.waits and ticket is not beside)
         if waiting_bytes and waiting_bytes + size_bytes > self._settings.max_queue_bytes:
             raise OverloadedError(
                 f"requests of {waiting_bytes:,} bytes wait, the most is {self._settings.max_queue_bytes:,}",

@@ -21,7 +21,7 @@ from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.errors import StartupError
 from hndsr_gateway.images.pool import ImageWorkers
 from hndsr_gateway.interceptors import ErrorInterceptor
-from hndsr_gateway.monitor import SERVICE, HealthMonitor
+from hndsr_gateway.monitor import MAX_WATCHERS, SERVICE, HealthMonitor, HealthServicer
 from hndsr_gateway.service import UpscaleService
 from hndsr_gateway.servicer import UpscaleServicer
 from hndsr_gateway.settings import Settings
@@ -39,7 +39,7 @@ FLUSH_S = 0.5
 """How long answers may take to leave once the work is done, and health watchers to notice, in seconds."""
 
 
-SMALL_RPCS = 16
+SMALL_RPCS = 16 + MAX_WATCHERS
 """Places for calls beside those that are worked on or wait: health, descriptions, plans, refusals."""
 
 
@@ -112,6 +112,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         StartupError: saying what to mend.
     """
     async with contextlib.AsyncExitStack() as stack:
+        await _check_free(settings.listen)
         triton = None if settings.triton_endpoint else EmbeddedTriton(embedded_options(settings))
         if triton is not None:
             await stack.enter_async_context(triton)
@@ -144,7 +145,7 @@ async def serving(backend: TileBackend, images: ImageWorkers, settings: Settings
     """
     chosen = OptionChoices(steps=settings.default_steps, texture=settings.default_texture)
     catalogue = Catalogue(backend, default_model=settings.default_model, chosen=chosen)
-    health_servicer = health.aio.HealthServicer()
+    health_servicer = HealthServicer()
     monitor = HealthMonitor(catalogue, health_servicer, interval_s=settings.health_interval_s)
     await monitor.set_serving(serving=False)
     server = _server(settings)
@@ -185,6 +186,16 @@ def _server(settings: Settings) -> Any:
     )
 
 
+async def _check_free(listen: str) -> None:
+    """Find out before the models are loaded whether the address can be bound then."""
+    host, _, port = listen.rpartition(":")
+    try:
+        probe = await asyncio.start_server(lambda *_: None, host.strip("[]"), int(port), start_serving=False)
+    except OSError as error:
+        raise ListenError(address=listen) from error
+    probe.close()
+
+
 def _bind(server: Any, listen: str) -> str:
     try:
         port = server.add_insecure_port(listen)
@@ -211,6 +222,8 @@ def embedded_options(settings: Settings) -> EmbeddedTritonOptions:
     manifests = read_manifests(repository)
     if not manifests:
         raise ModelRepositoryError(folder=repository)
+    if "default_model" in settings.model_fields_set and settings.default_model not in manifests:
+        raise UnknownDefaultModelError(name=settings.default_model, served=list(manifests))
     unknown = [name for name in settings.model_names if name not in manifests]
     if unknown:
         raise UnknownModelError(names=unknown, served=list(manifests))

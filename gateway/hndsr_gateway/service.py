@@ -8,17 +8,28 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import numpy as np
+
 from hndsr_gateway.backend import TileBackend
 from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.errors import InvalidRequestError, RequestTimeoutError
 from hndsr_gateway.images.encode import check_encoding
 from hndsr_gateway.images.enlarge import enlarge
-from hndsr_gateway.images.picture import Enlarged, Picture
+from hndsr_gateway.images.picture import Encoding, Enlarged, Picture
 from hndsr_gateway.images.pool import ImageWorkers
-from hndsr_gateway.jobs import CompareAnswer, Quality, QualityReport, Source, UpscaleAnswer, UpscaleRequest, size_bytes
-from hndsr_gateway.planning import check_unary_size, make_plan
-from hndsr_gateway.quality import check_comparable, measure
-from hndsr_gateway.scheduling import Admission
+from hndsr_gateway.jobs import (
+    CompareAnswer,
+    Quality,
+    QualityReport,
+    Source,
+    UpscaleAnswer,
+    UpscaleRequest,
+    picture_bytes,
+    size_bytes,
+)
+from hndsr_gateway.planning import check_file_size, check_unary_size, make_plan
+from hndsr_gateway.quality import check_comparable, checked_data_range, measure, measuring_time_s
+from hndsr_gateway.scheduling import Admission, PriorityGate, Ticket
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.types import Parameters, Plan, Raster
 from hndsr_gateway.upscaling import RasterJob, RasterUpscaler
@@ -44,7 +55,7 @@ class UpscaleService:
         self.catalogue = catalogue
         self._admission = Admission(settings)
         self._upscaler = RasterUpscaler(backend, catalogue, settings)
-        self._measuring = asyncio.Semaphore(1)
+        self._measuring = PriorityGate(1)
 
     async def drain(self, grace_s: float) -> None:
         """Admit nothing more, and wait up to `grace_s` for what is being worked on."""
@@ -72,13 +83,13 @@ class UpscaleService:
         """
         return await self._in_time(self._upscale(request))
 
-    async def compare(self, image: Source, reference: Source) -> CompareAnswer:
-        """Measure how close an image is to a reference.
+    async def compare(self, image: Source, reference: Source, *, data_range: float = 0.0) -> CompareAnswer:
+        """Measure how close an image is to a reference, against a span of values; 0 for that of the sample type.
 
         Raises:
             GatewayError: if either cannot be read, or they cannot be compared.
         """
-        return await self._in_time(self._compare(image, reference))
+        return await self._in_time(self._compare(image, reference, data_range))
 
     async def _in_time(self, work: Awaitable[AnswerT]) -> AnswerT:
         try:
@@ -90,19 +101,21 @@ class UpscaleService:
         with self._admission.request(request.size_bytes) as ticket:
             enlarged = self._upscaler.enlarged(request.parameters)
             limit_px = self._settings.max_source_px
-            source = await self._read(request.source, field="encoded", max_px=limit_px, enlarged=enlarged)
-            job = self._upscaler.prepare(source.raster, request.parameters)
+            field = "raw" if isinstance(request.source, Raster) else "encoded"
+            source = await self._read(request.source, ticket, field=field, max_px=limit_px, enlarged=enlarged)
+            job = self._upscaler.prepare(source.raster, request.parameters, bands=3 if source.alpha is None else 4)
             encoding = request.output.encoding(source.format)
             if encoding is not None:
                 dtype = source.raster.pixels.dtype
                 check_encoding(encoding, dtype=dtype, masked=not source.opaque, size=job.plan.target)
-            measurement = await self._measurement(request, job)
-            work_s = job.work_s + (measurement.baseline.work_s if measurement else 0.0)
-            async with self._admission.place(ticket, work_s=work_s, long=job.is_long):
+            measurement = await self._measurement(request, job, ticket)
+            work_s = job.work_s + (measurement.work_s if measurement else 0.0)
+            long = job.is_long or (measurement is not None and self._is_long(measurement.measuring_s))
+            async with self._admission.place(ticket, work_s=work_s, long=long):
                 upscaled = await self._upscaler.run(job, due_s=ticket.due_s)
-                target = enlarge(source, upscaled.raster, job.plan.scale)
+                target = await asyncio.to_thread(enlarge, source, upscaled.raster, job.plan.scale)
                 quality = await self._report(measurement, source, target, ticket.due_s) if measurement else None
-                encoded = await self._images.encode(target, encoding) if encoding else None
+                encoded = await self._encoded(target, encoding) if encoding else None
             return UpscaleAnswer(
                 upscaled=replace(upscaled, raster=target.raster),
                 source_format=source.format,
@@ -112,47 +125,62 @@ class UpscaleService:
                 latency_s=time.monotonic() - ticket.arrival_s,
             )
 
-    async def _compare(self, image: Source, reference: Source) -> CompareAnswer:
+    async def _compare(self, image: Source, reference: Source, data_range: float) -> CompareAnswer:
         with self._admission.request(size_bytes(image) + size_bytes(reference)) as ticket:
             limit_px = self._settings.max_target_px
-            measured = (await self._read(image, field="image", max_px=limit_px)).raster
-            truth = (await self._read(reference, field="reference", max_px=limit_px)).raster
+            measured = (await self._read(image, ticket, field="image", max_px=limit_px)).raster
+            truth = (await self._read(reference, ticket, field="reference", max_px=limit_px)).raster
             size = (measured.height, measured.width)
             check_comparable(size, measured.pixels.dtype, truth)
-            async with self._admission.place(ticket, work_s=0.0, long=False):
-                return CompareAnswer(await self._measure(measured, truth), size)
+            span = checked_data_range(data_range, truth.pixels.dtype)
+            work_s = measuring_time_s(size)
+            async with self._admission.place(ticket, work_s=work_s, long=self._is_long(work_s)):
+                return CompareAnswer(await self._measure(measured, truth, span, ticket.due_s), size)
 
-    async def _read(self, image: Source, *, field: str, max_px: int, enlarged: Enlarged | None = None) -> Picture:
-        if isinstance(image, Raster):
-            check_unary_size((image.height, image.width), which="source", limit_px=max_px)
-            return Picture(image)
+    def _is_long(self, measuring_s: float) -> bool:
+        return measuring_s > self._settings.tile_time_s
+
+    async def _read(
+        self, image: Source, ticket: Ticket, *, field: str, max_px: int, enlarged: Enlarged | None = None
+    ) -> Picture:
         try:
-            return await self._images.decode(image, max_px=max_px, enlarged=enlarged)
+            if isinstance(image, Raster):
+                check_unary_size((image.height, image.width), which="sent", limit_px=max_px)
+                return Picture(image)
+            picture = await self._images.decode(image, max_px=max_px, enlarged=enlarged)
         except InvalidRequestError as error:
             error.field = field
             raise
+        self._admission.grow(ticket, picture_bytes(picture))
+        return picture
 
-    async def _measurement(self, request: UpscaleRequest, job: RasterJob) -> _Measurement | None:
+    async def _encoded(self, target: Picture, encoding: Encoding) -> bytes:
+        encoded = await self._images.encode(target, encoding)
+        check_file_size(encoded, limit_bytes=self._settings.max_message_bytes)
+        return encoded
+
+    async def _measurement(self, request: UpscaleRequest, job: RasterJob, ticket: Ticket) -> _Measurement | None:
         if request.reference is None:
             return None
         parameters = replace(request.parameters, model=BASELINE, scale=str(job.plan.scale), required_revision="")
         baseline = self._upscaler.prepare(job.source, parameters)
         limit_px = self._settings.max_target_px
-        reference = (await self._read(request.reference, field="reference", max_px=limit_px)).raster
+        reference = (await self._read(request.reference, ticket, field="reference", max_px=limit_px)).raster
         check_comparable(job.plan.target, job.source.pixels.dtype, reference)
         return _Measurement(baseline, reference)
 
     async def _report(self, measurement: _Measurement, source: Picture, target: Picture, due_s: float) -> QualityReport:
         bicubic = await self._upscaler.run(measurement.baseline, due_s=due_s)
-        baseline = enlarge(source, bicubic.raster, bicubic.plan.scale).raster
+        baseline = await asyncio.to_thread(enlarge, source, bicubic.raster, bicubic.plan.scale)
+        reference, data_range = measurement.reference, float(np.ptp(measurement.baseline.ranges, axis=1).max())
         return QualityReport(
-            result=await self._measure(target.raster, measurement.reference),
-            bicubic=await self._measure(baseline, measurement.reference),
+            result=await self._measure(target.raster, reference, data_range, due_s),
+            bicubic=await self._measure(baseline.raster, reference, data_range, due_s),
         )
 
-    async def _measure(self, image: Raster, reference: Raster) -> Quality:
-        async with self._measuring:
-            return await asyncio.to_thread(measure, image, reference)
+    async def _measure(self, image: Raster, reference: Raster, data_range: float, due_s: float) -> Quality:
+        async with self._measuring.place(due_s) as turn:
+            return await measure(image, reference, data_range=data_range, pause=turn.give_way)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,3 +189,13 @@ class _Measurement:
 
     baseline: RasterJob
     reference: Raster
+
+    @property
+    def measuring_s(self) -> float:
+        """How long measuring the result and bicubic's takes, in seconds."""
+        return 2 * measuring_time_s(self.baseline.plan.target)
+
+    @property
+    def work_s(self) -> float:
+        """How long it takes, and bicubic before it, in seconds."""
+        return self.baseline.work_s + self.measuring_s

@@ -52,4 +52,4 @@ class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
         """How close one image is to another."""
         image = convert.source_of(request.image, field="image.")
         reference = convert.source_of(request.reference, field="reference.")
-        return convert.compare_response(await self._service.compare(image, reference))
+        return convert.compare_response(await self._service.compare(image, reference, data_range=request.data_range))

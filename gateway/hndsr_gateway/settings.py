@@ -70,40 +70,40 @@ class Settings(BaseSettings):
     precision: Literal["auto", "float32"] = "auto"
     """Arithmetic of the embedded Triton's networks: `auto` or `float32`. Weights are stored in 16 bits either way."""
 
-    cpu_threads: int = Field(default=0, ge=0)
+    cpu_threads: int = Field(default=0, ge=0, le=1024)
     """Cores that one network's pass may use in the embedded Triton. 0: all."""
 
-    window_cache_mib: int = Field(default=128, ge=0)
+    window_cache_mib: int = Field(default=128, ge=0, le=2**20)
     """Size of the embedded Triton's window cache, in MiB: 5 windows of 8 bits in each; a row of them should fit."""
 
-    max_source_px: int = Field(default=32_000_000, ge=1)
+    max_source_px: int = Field(default=32_000_000, ge=1, le=2**44)
     """Largest source image of a unary call, in pixels."""
 
-    max_target_px: int = Field(default=64_000_000, ge=1)
+    max_target_px: int = Field(default=64_000_000, ge=1, le=2**44)
     """Largest target image of a unary call, in pixels."""
 
     max_message_bytes: int = Field(default=512 * 2**20, ge=2**20, lt=2**31)
     """Largest gRPC message in either direction, in bytes."""
 
-    max_concurrent_requests: int = Field(default=8, ge=1)
+    max_concurrent_requests: int = Field(default=8, ge=1, le=1024)
     """Images that are worked on at once. Each may hold its message, source, target and answer."""
 
-    max_queue_depth: int = Field(default=128, ge=0)
+    max_queue_depth: int = Field(default=128, ge=0, le=2**16)
     """Requests that may wait for their turn beside those that are worked on; more are refused as OVERLOADED."""
 
-    max_queue_bytes: int = Field(default=2**30, ge=0)
+    max_queue_bytes: int = Field(default=2**30, ge=0, le=2**44)
     """Bytes that waiting requests may hold together; more are refused as OVERLOADED."""
 
-    image_workers: int = Field(default=2, ge=1)
-    """Processes that read and write image files; a file that breaks one costs its own request only."""
+    image_workers: int = Field(default=2, ge=1, le=64)
+    """Processes that read and write image files, of 80 MiB each; more than there are cores gain nothing."""
 
     image_timeout_s: float = Field(default=10.0, gt=0)
     """Longest time that reading an image file may take, in seconds."""
 
-    image_memory_mib: int = Field(default=1024, ge=256)
+    image_memory_mib: int = Field(default=1024, ge=256, le=2**20)
     """Memory that reading or writing an image file may take, in MiB, beside its pixels."""
 
-    max_inflight_tiles: int = Field(default=1, ge=1)
+    max_inflight_tiles: int = Field(default=1, ge=1, le=1024)
     """Tiles in Triton at once: as many as the model `hndsr` has instances."""
 
     tile_time_s: float = Field(default=2.0, gt=0)

@@ -65,8 +65,13 @@ class RasterUpscaler:
         scale = checked_scale(parameters.scale or model.manifest.default_scale, model)
         return Enlarged(scale.numerator, scale.denominator, self._settings.max_target_px)
 
-    def prepare(self, source: Raster, parameters: Parameters) -> RasterJob:
+    def prepare(self, source: Raster, parameters: Parameters, *, bands: int = 3) -> RasterJob:
         """Check all that can be refused before any work.
+
+        Args:
+            source: to be upscaled.
+            parameters: what its caller asks for.
+            bands: of the answer, alpha included.
 
         Raises:
             GatewayError: if the request cannot be served.
@@ -76,7 +81,7 @@ class RasterUpscaler:
         plan = make_plan(size, parameters, model, self._settings, sample_type=dtype.name)
         check_unary_size(plan.target, which="target", limit_px=self._settings.max_target_px)
         ranges = checked_ranges(parameters.value_ranges, dtype)
-        check_answer_size(plan.target, dtype, limit_bytes=self._settings.max_message_bytes)
+        check_answer_size(plan.target, dtype, bands=bands, limit_bytes=self._settings.max_message_bytes)
         return RasterJob(source, plan, model, ranges, parameters)
 
     async def run(self, job: RasterJob, *, due_s: float) -> Upscaled:
@@ -109,9 +114,10 @@ class RasterUpscaler:
 
     async def _work(self, work: _Work, tiles: Iterator[tuple[Span, Span]], canvas: _Canvas, due_s: float) -> None:
         async with self._slots.place(due_s) as turn:
-            for rows, columns in tiles:
+            for number, (rows, columns) in enumerate(tiles):
+                if number:
+                    await turn.give_way()
                 canvas.place(rows, columns, await self._backend.upscale(work.tile(rows, columns)))
-                await turn.give_way()
 
 
 class _Work:

@@ -72,7 +72,7 @@ def upscaled() -> Upscaled:
 
 def answer() -> UpscaleAnswer:
     """Pixels with everything that can be said of them."""
-    report = QualityReport(Quality(40.0, 0.9), Quality(39.0, 0.8))
+    report = QualityReport(Quality(40.0, 0.9, 255.0), Quality(39.0, 0.8, 255.0))
     return UpscaleAnswer(upscaled(), ImageFormat.PNG, None, None, report, latency_s=1.000000001)
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from hndsr_ensemble.manifest import model_repository, read_manifests
 from hndsr_ensemble.serving import ServingSettings
-from hndsr_gateway.server import ModelRepositoryError, UnknownModelError, embedded_options
+from hndsr_gateway.server import ModelRepositoryError, UnknownDefaultModelError, UnknownModelError, embedded_options
 from hndsr_gateway.settings import (
     ENVIRONMENT_PREFIX,
     FOREIGN_NAMES,
@@ -129,6 +129,11 @@ def test_embedded_triton_loads_the_chosen_model_and_the_tiling_model() -> None:
 def test_embedded_triton_is_refused_a_model_that_the_repository_does_not_have() -> None:
     with pytest.raises(UnknownModelError, match="HNDSR_MODELS names swin"):
         embedded_options(Settings(models="bicubic, swin"))
+
+
+def test_default_model_that_the_repository_does_not_have_is_refused_before_the_start() -> None:
+    with pytest.raises(UnknownDefaultModelError, match="HNDSR_DEFAULT_MODEL is 'swin'"):
+        embedded_options(Settings(default_model="swin"))
 
 
 def test_default_model_is_one_of_the_repository() -> None:

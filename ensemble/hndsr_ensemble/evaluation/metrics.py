@@ -7,7 +7,10 @@ range that of the integer type.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8, UInt16
@@ -17,12 +20,23 @@ BORDER_PX = 4
 """Pixels cut from every side before measuring: there, methods differ in what they make up beyond the edge."""
 SSIM_WINDOW_PX = 11
 """Side of the smallest image that SSIM's Gaussian of sigma 1.5, cut off at 3.5 sigma, can measure."""
-STRIP_PX = 512
-"""Rows that are measured at once."""
+BLOCK_PX = 512
+"""Side of what is measured at once."""
 HALF_NYQUIST = 0.25
 """Half of the highest frequency that pixels can carry, in cycles per pixel."""
 
 Picture = UInt8[np.ndarray, "_height _width 3"] | UInt16[np.ndarray, "_height _width 3"]
+
+
+class Mean(NamedTuple):
+    """A mean that is still being summed up."""
+
+    total: float = 0.0
+    samples: int = 0
+
+    def with_block(self, block: Mean) -> Mean:
+        """Both together."""
+        return Mean(self.total + block.total, self.samples + block.samples)
 
 
 def psnr(
@@ -39,46 +53,69 @@ def psnr(
     Raises:
         ValueError: shapes or types differ, or nothing is left inside the border.
     """
-    inner, reference = _inner(image, truth, border_px)
-    total, count = 0.0, 0
-    for start in range(0, inner.shape[0], STRIP_PX):
-        rows = slice(start, start + STRIP_PX)
-        squared = (inner[rows].astype(np.float64) - reference[rows]) ** 2
-        counted = squared if mask is None else squared[mask[rows]]
-        total, count = total + float(counted.sum()), count + counted.size
-    return 10 * math.log10(_data_range(truth) ** 2 * count / total) if total else math.inf
+    blocks = squared_errors(image, truth, border_px=border_px, mask=mask)
+    return psnr_of(reduce(Mean.with_block, blocks, Mean()), data_range=full_data_range(truth.dtype))
+
+
+def psnr_of(squared_error: Mean, *, data_range: float) -> float:
+    """Peak signal-to-noise ratio in dB of samples that span `data_range`; infinite for no error."""
+    total, samples = squared_error
+    return 10 * math.log10(data_range**2 * samples / total) if total else math.inf
 
 
 def ssim(image: Picture, truth: Picture, *, border_px: int = BORDER_PX) -> float:
     """Mean structural similarity, -1 to 1, averaged over the bands.
 
-    Worked out in strips, so that memory stays bounded; they overlap by the Gaussian's radius, so that they join without
-    a trace.
-
-    Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity", section
-    III.C: Gaussian weights of sigma 1.5 in an 11 x 11 window, population covariance, K1 = 0.01, K2 = 0.03.
-
     Raises:
         ValueError: shapes or types differ, or less than 11 x 11 px is left inside the border.
     """
+    blocks = similarities(image, truth, data_range=full_data_range(truth.dtype), border_px=border_px)
+    total, samples = reduce(Mean.with_block, blocks, Mean())
+    return total / samples
+
+
+def squared_errors(
+    image: Picture, truth: Picture, *, border_px: int = BORDER_PX, mask: Bool[np.ndarray, "_h _w"] | None = None
+) -> Iterator[Mean]:
+    """Squared errors of all samples that count, summed up in blocks, so that memory stays bounded; as `psnr`."""
+    inner, reference = _inner(image, truth, border_px)
+    for area in _blocks(inner.shape[0], inner.shape[1]):
+        squared = (inner[area].astype(np.float64) - reference[area]) ** 2
+        counted = squared if mask is None else squared[mask[area]]
+        yield Mean(float(counted.sum()), counted.size)
+
+
+def similarities(image: Picture, truth: Picture, *, data_range: float, border_px: int = BORDER_PX) -> Iterator[Mean]:
+    """Structural similarity of all samples, summed up in blocks, so that memory stays bounded; as `ssim`.
+
+    Blocks overlap by the Gaussian's radius, so that they join without a trace. `data_range` is the span of values that
+    the samples use.
+
+    Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity", section
+    III.C: Gaussian weights of sigma 1.5 in an 11 x 11 window, population covariance, K1 = 0.01, K2 = 0.03.
+    """
     inner, reference = _inner(image, truth, border_px, least_px=SSIM_WINDOW_PX)
     radius = SSIM_WINDOW_PX // 2
-    total, count = 0.0, 0
-    for start in range(0, inner.shape[0] - 2 * radius, STRIP_PX):
-        rows = slice(start, min(start + STRIP_PX, inner.shape[0] - 2 * radius) + 2 * radius)
+    for rows, columns in _blocks(inner.shape[0] - 2 * radius, inner.shape[1] - 2 * radius):
+        area = slice(rows.start, rows.stop + 2 * radius), slice(columns.start, columns.stop + 2 * radius)
         _, similarity = structural_similarity(
-            reference[rows],
-            inner[rows],
+            reference[area],
+            inner[area],
             gaussian_weights=True,
             sigma=1.5,
             use_sample_covariance=False,
-            data_range=_data_range(truth),
+            data_range=data_range,
             channel_axis=-1,
             full=True,
         )
         within = similarity[radius:-radius, radius:-radius]
-        total, count = total + float(within.sum()), count + within.size
-    return total / count
+        yield Mean(float(within.sum()), within.size)
+
+
+def _blocks(height: int, width: int) -> Iterator[tuple[slice, slice]]:
+    starts = product(range(0, height, BLOCK_PX), range(0, width, BLOCK_PX))
+    for top, left in starts:
+        yield slice(top, min(top + BLOCK_PX, height)), slice(left, min(left + BLOCK_PX, width))
 
 
 def high_frequency_ratio(image: Picture, truth: Picture, *, border_px: int = BORDER_PX) -> float:
@@ -153,5 +190,6 @@ def _inner(image: Picture, truth: Picture, border_px: int, *, least_px: int = 1)
     return image[inside], truth[inside]
 
 
-def _data_range(image: Picture) -> int:
-    return int(np.iinfo(image.dtype).max)
+def full_data_range(dtype: np.dtype) -> float:
+    """The span of all values of an integer type."""
+    return float(np.iinfo(dtype).max)

@@ -182,10 +182,9 @@ class Worker:
         await self.stop()
         if self._killed_for is not None:
             return self._killed_for
-        # Only the system kills otherwise: the worker asked to be the first when memory runs out.
-        starved = self._process.returncode == -signal.SIGKILL or any(
-            sign in line for line in self._complaints.last_lines for sign in _OUT_OF_MEMORY
-        )
+        if self._process.returncode == -signal.SIGKILL:
+            return Cause.KILLED
+        starved = any(sign in line for line in self._complaints.last_lines for sign in _OUT_OF_MEMORY)
         return Cause.MEMORY if starved else Cause.CRASH
 
     def obituary(self) -> str:

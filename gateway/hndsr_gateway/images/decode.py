@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,13 +22,15 @@ from hndsr_gateway.images.formats import sniff
 from hndsr_gateway.images.picture import Attributes, Enlarged, ImageFormat, Picture
 from hndsr_gateway.types import Raster
 
+logger = logging.getLogger("hndsr_gateway.images")
+
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked before Pillow sees the file
 
 FOREIGN = (
     *(OSError, SyntaxError, ValueError, LookupError, TypeError, ArithmeticError, EOFError, RuntimeError),
     *(struct.error, zlib.error, RasterioError, CPLE_BaseError, ImageCms.PyCMSError),
 )
-"""What the libraries throw at damaged files."""
+"""What the libraries throw at damaged files, and what defects of ours may throw."""
 OUT_OF_MEMORY = ("out of memory", "cannot allocate", "no space for")
 
 
@@ -39,6 +42,10 @@ class Reader:
     read: Callable[[bytes], Content]
 
 
+def _nothing(_: int) -> None:
+    pass
+
+
 READERS = {
     ImageFormat.PNG: Reader(png.measure, png.read),
     ImageFormat.JPEG: Reader(jpeg.measure, jpeg.read),
@@ -47,13 +54,20 @@ READERS = {
 }
 
 
-def decode(encoded: bytes, *, max_px: int, enlarged: Enlarged | None = None) -> Picture:
+def decode(
+    encoded: bytes,
+    *,
+    max_px: int,
+    enlarged: Enlarged | None = None,
+    measured: Callable[[int], None] = _nothing,
+) -> Picture:
     """Decode an image file; its size is checked before a pixel is.
 
     Args:
         encoded: the file.
         max_px: what it may have.
         enlarged: what is to become of it, where that is limited as well.
+        measured: told how many pixels it has, before one is decoded.
 
     Raises:
         EmptyImageError: for no bytes at all.
@@ -65,23 +79,26 @@ def decode(encoded: bytes, *, max_px: int, enlarged: Enlarged | None = None) -> 
     """
     image_format = sniff(encoded)
     try:
-        content = _read(encoded, READERS[image_format], max_px, enlarged)
+        reader = READERS[image_format]
+        measured(_pixels(encoded, reader, max_px, enlarged))
+        content = reader.read(encoded)
     except FOREIGN as error:
         if _is_starved(error):
             raise MemoryError from error
+        logger.warning("a file is refused as damaged", exc_info=True)
         raise DamagedImageError(f"the {image_format.value} file is damaged") from error
     return _upright(content, image_format)
 
 
-def _read(encoded: bytes, reader: Reader, max_px: int, enlarged: Enlarged | None) -> Content:
+def _pixels(encoded: bytes, reader: Reader, max_px: int, enlarged: Enlarged | None) -> int:
     height, width = reader.measure(encoded)
     if not height or not width:
         raise DamagedImageError("the image file says that it has no pixel")
     if height * width > max_px:
-        raise ImageTooLargeError(which="source", height=height, width=width, limit_px=max_px)
+        raise ImageTooLargeError(which="sent", height=height, width=width, limit_px=max_px)
     if enlarged is not None:
         _check_enlarged(height, width, enlarged)
-    return reader.read(encoded)
+    return height * width
 
 
 def _check_enlarged(height: int, width: int, enlarged: Enlarged) -> None:

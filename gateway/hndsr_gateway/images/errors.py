@@ -17,6 +17,7 @@ class Cause(enum.Enum):
     TIME = "took too long"
     MEMORY = "took too much memory"
     CRASH = "broke its worker"
+    KILLED = "had its worker killed from outside"
     DEFECT = "raised what was not foreseen"
 
 

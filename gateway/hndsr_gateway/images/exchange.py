@@ -17,9 +17,6 @@ from hndsr_gateway.errors import (
     EmptyImageError,
     ImageTooLargeError,
     InvalidRequestError,
-    OptionOutOfRangeError,
-    OutputUnsupportedError,
-    SideTooLongError,
     UnsupportedFormatError,
 )
 from hndsr_gateway.images.errors import ExchangeError
@@ -38,13 +35,10 @@ REFUSALS: dict[str, type[InvalidRequestError]] = {
         DecompressionBombError,
         EmptyImageError,
         ImageTooLargeError,
-        OptionOutOfRangeError,
-        OutputUnsupportedError,
-        SideTooLongError,
         UnsupportedFormatError,
     )
 }
-"""What reading or writing an image file may refuse; anything else is a defect of ours."""
+"""What reading an image file may refuse; anything else is a defect of ours."""
 
 
 class _Message(BaseModel):
@@ -58,7 +52,7 @@ class DecodeJob(_Message):
     max_px: int
     enlarged: Enlarged | None
     memory_bytes: int
-    """What the worker may take, its pixels included, for itself and again for the answer."""
+    """What the worker may take beside the pixels that it finds, for itself and again for the answer."""
 
 
 class EncodeJob(_Message):
@@ -68,6 +62,7 @@ class EncodeJob(_Message):
     picture: PictureLayout
     encoding: Encoding
     memory_bytes: int
+    """What the worker may take, its pixels included, for itself and again for the answer."""
 
 
 class Ready(_Message):

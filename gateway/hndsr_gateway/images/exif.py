@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hndsr_gateway.images.ifd import (
-    CLASSIC_TYPES,
+    PLAIN_TYPES,
     Directory,
     Field,
     Structure,
@@ -42,6 +42,11 @@ DROPPED = frozenset(
     }
 )
 """Of the EXIF directory."""
+
+
+DESCRIPTION = 270
+OF_PIXELS = (b'{"shape"', b"ImageJ=", b"<?xml", b"<OME")
+"""How programs begin a description that says size and order of the pixels: tifffile, ImageJ, OME."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +107,12 @@ def parse(block: bytes) -> Exif:
     first = structure.directory(structure.first)
     details = _directory(structure, first, EXIF_POINTER)
     place = _directory(structure, first, GPS_POINTER)
+    main = _fields(structure, first, first.entries.keys() & KEPT)
+    if DESCRIPTION in main and main[DESCRIPTION].value.startswith(OF_PIXELS):
+        del main[DESCRIPTION]
     return Exif(
         structure.order,
-        main=_fields(structure, first, first.entries.keys() & KEPT),
+        main=main,
         details=_fields(structure, details, details.entries.keys() - DROPPED),
         place=_fields(structure, place, place.entries.keys()),
     )
@@ -120,5 +128,5 @@ def _fields(structure: Structure, directory: Directory, tags: Iterable[int]) -> 
     return {
         tag: Field(entry.kind, entry.count, structure.value(entry))
         for tag, entry in chosen
-        if entry.kind <= CLASSIC_TYPES and entry.count
+        if entry.kind <= PLAIN_TYPES and entry.count
     }

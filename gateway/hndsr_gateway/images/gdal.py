@@ -15,6 +15,7 @@ from rasterio.io import DatasetReader, DatasetWriter, MemoryFile
 from rasterio.windows import Window
 
 OPTIONS = {
+    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": "{none}",
     "GDAL_CACHEMAX": 128,  # MiB; a row of tiles should fit
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",
@@ -23,7 +24,6 @@ OPTIONS = {
     "GDAL_NUM_THREADS": 1,
     "GDAL_PAM_ENABLED": "NO",
     "GDAL_VRT_ENABLE_PYTHON": "NO",
-    "PROJ_NETWORK": "OFF",
 }
 LOGGERS = ("rasterio._env", "rasterio._err")
 HARMLESS = "extraneous bytes"

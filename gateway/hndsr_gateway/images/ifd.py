@@ -13,7 +13,8 @@ SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12:
 """Bytes of one value, by its type."""
 UNSIGNED = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 SHORT, LONG, UNDEFINED = 3, 4, 7
-CLASSIC_TYPES = 13
+PLAIN_TYPES = 12
+"""Types of classic structures up to this one are values; the next, IFD, is an offset."""
 MAX_ENTRIES = 65_535
 INLINE_BYTES = 4
 

@@ -17,14 +17,9 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
-    "GDAL_NUM_THREADS": "1",
-    "GDAL_CACHEMAX": "64",
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_PAM_ENABLED": "NO",
-    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": "{none}",
     "PROJ_NETWORK": "OFF",
 }
-"""All that a worker needs: texts in UTF-8, one thread, no network, no files beside the image."""
+"""All that a worker needs: texts in UTF-8, one thread, no network; GDAL has options of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 
 OPEN_FILES = 64
+BYTES_PER_PX = 32
+"""What a pixel of 16 bits with alpha and mask takes as a file (8), in a library's hands (8 to 15), and as a picture."""
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _PAGE_BYTES = resource.getpagesize()
@@ -53,9 +56,18 @@ class Allowance:
 
     def __init__(self) -> None:
         self._at_rest_bytes = private_bytes()
+        self._allowed_bytes = 0
 
     def grant(self, allowed_bytes: int) -> None:
         """Let the next allocations come to so much, above what the process had when this was made."""
+        self._allowed_bytes = allowed_bytes
+        self._set(allowed_bytes)
+
+    def add_pixels(self, pixels: int) -> None:
+        """Let them come to what so many pixels take beside what was granted."""
+        self._set(self._allowed_bytes + BYTES_PER_PX * pixels)
+
+    def _set(self, allowed_bytes: int) -> None:
         _limit(resource.RLIMIT_FSIZE, allowed_bytes)
         if self._at_rest_bytes:
             _limit(resource.RLIMIT_DATA, self._at_rest_bytes + allowed_bytes)

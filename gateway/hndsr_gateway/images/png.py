@@ -148,4 +148,7 @@ def with_attributes(encoded: bytes, *, icc: bytes, exif: bytes) -> bytes:
     """A file just written, with chunks for a profile and an EXIF block without its prefix."""
     extra = pack_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)) if icc else b""
     extra += pack_chunk(b"eXIf", exif) if exif else b""
-    return encoded[:RIGHT_BEHIND_HEADER] + extra + encoded[RIGHT_BEHIND_HEADER:] if extra else encoded
+    if not extra:
+        return encoded
+    whole = memoryview(encoded)  # slices of bytes would be copies
+    return b"".join([whole[:RIGHT_BEHIND_HEADER], extra, whole[RIGHT_BEHIND_HEADER:]])

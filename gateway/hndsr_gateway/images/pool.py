@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hndsr_gateway.errors import (
     DamagedImageError,
@@ -21,6 +22,7 @@ from hndsr_gateway.images.errors import Cause, ExchangeError, ImageWorkersError,
 from hndsr_gateway.images.exchange import Answer, Decoded, DecodeJob, Encoded, EncodeJob, Job, Refused
 from hndsr_gateway.images.free import FreeWorkers
 from hndsr_gateway.images.layout import pack, unpack
+from hndsr_gateway.images.limits import BYTES_PER_PX
 from hndsr_gateway.images.memory import SharedMemory
 from hndsr_gateway.images.picture import Encoding, Enlarged, Picture
 from hndsr_gateway.images.seat import Seat
@@ -28,8 +30,9 @@ from hndsr_gateway.images.seat import Seat
 logger = logging.getLogger("hndsr_gateway.images")
 
 COMMAND = (sys.executable, "-I", "-m", "hndsr_gateway.images.worker")
-BYTES_PER_PX = 32
-"""What a pixel of 16 bits with alpha and mask takes as a file (8), in a library's hands (8 to 15), and as a picture."""
+LARGE_PX = 2**20
+LARGE_FILE_BYTES = 4 * 2**20
+"""A picture to write and a file to read that take a worker about half a second, each by its most expensive kind."""
 
 MIB = 2**20
 
@@ -39,6 +42,7 @@ _Result = TypeVar("_Result")
 class ImageWorkers:
     """A pool of processes; requests wait for a free one in the order in which they came.
 
+    Large files and pictures leave one process to small ones, unless there is but one, and wait in a line of their own.
     A file that breaks its process costs its own request only. Who stops waiting for an answer ends the process, since
     nothing else stops an image library; another one starts at once.
     """
@@ -47,6 +51,7 @@ class ImageWorkers:
         self._timeout_s = timeout_s
         self._memory_bytes = memory_bytes
         self._free = FreeWorkers()
+        self._large = asyncio.Semaphore(max(1, count - 1))
         self._seats = [Seat(command, self._free, on_hopeless=self._refuse_if_hopeless) for _ in range(count)]
         self._keepers: list[asyncio.Task[None]] = []
         self._closed = False
@@ -61,7 +66,7 @@ class ImageWorkers:
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
-        self._free.refuse_all(UnavailableError)
+        self._free.refuse_all(self._unavailable)
 
     async def warm_up(self) -> None:
         """Start all workers and wait until they have imported everything; without it the first request does.
@@ -87,7 +92,10 @@ class ImageWorkers:
             self._free.refuse_all(self._unavailable)
 
     def _unavailable(self) -> UnavailableError:
-        return UnavailableError(retry_delay_s=max(1.0, *(seat.pause_s for seat in self._seats)))
+        if self._closed:
+            return self._interrupted()
+        delay_s = max(1.0, *(seat.pause_s for seat in self._seats))
+        return UnavailableError("no image worker starts", retry_delay_s=delay_s)
 
     async def decode(self, encoded: bytes, *, max_px: int, enlarged: Enlarged | None = None) -> Picture:
         """The picture of an image file of at most `max_px` pixels, and of no more than allowed when it is enlarged.
@@ -97,21 +105,25 @@ class ImageWorkers:
             UnavailableError: there are no workers now.
             GatewayError: reading failed in a way that nobody foresaw.
         """
-        job = DecodeJob(max_px=max_px, enlarged=enlarged, memory_bytes=self._memory_bytes + BYTES_PER_PX * max_px)
+        job = DecodeJob(max_px=max_px, enlarged=enlarged, memory_bytes=self._memory_bytes + len(encoded))
 
         def accept(answer: Answer, memory: SharedMemory) -> Picture:
             if not isinstance(answer, Decoded) or answer.picture.pixels > max_px or answer.picture.format is None:
                 raise ExchangeError(f"no picture as it was asked for, but {answer!r:.500}")
-            return unpack(answer.picture, memory)
+            return unpack(answer.picture, self._bounded(memory, answer.picture.pixels))
+
+        def prepare() -> tuple[DecodeJob, SharedMemory]:
+            return job, SharedMemory.holding([encoded])
 
         try:
-            return await self._done(lambda: (job, SharedMemory.holding([encoded])), accept, timeout_s=self._timeout_s)
+            async with self._turn(large=len(encoded) > LARGE_FILE_BYTES):
+                return await self._done(prepare, accept, timeout_s=self._timeout_s)
         except JobFailedError as error:
             raise self._reading_error(error.cause) from error
 
     def _reading_error(self, cause: Cause) -> GatewayError:
-        if self._closed:
-            return UnavailableError()
+        if self._closed or cause is Cause.KILLED:
+            return self._interrupted()
         if cause is Cause.TIME:
             return DecompressionBombError(what="time", limit=f"{self._timeout_s:g} s")
         if cause is Cause.MEMORY:
@@ -124,28 +136,44 @@ class ImageWorkers:
         """The image file of a picture.
 
         Raises:
-            InvalidRequestError: the format cannot hold the picture, or has no such encoding.
             UnavailableError: there are no workers now.
             GatewayError: writing failed.
         """
+        pixels = picture.raster.height * picture.raster.width
 
         def accept(answer: Answer, memory: SharedMemory) -> bytes:
             if not isinstance(answer, Encoded):
                 raise ExchangeError(f"no image file, but {answer!r:.500}")
-            return memory.read()
+            return self._bounded(memory, pixels).read()
 
         def prepare() -> tuple[EncodeJob, SharedMemory]:
             layout, memory = pack(picture)
-            allowed_bytes = self._memory_bytes + BYTES_PER_PX * layout.pixels
-            return EncodeJob(picture=layout, encoding=encoding, memory_bytes=allowed_bytes), memory
+            return EncodeJob(picture=layout, encoding=encoding, memory_bytes=self._allowed_bytes(pixels)), memory
 
         try:
-            return await self._done(prepare, accept, timeout_s=None)
+            async with self._turn(large=pixels > LARGE_PX):
+                return await self._done(prepare, accept, timeout_s=None)
         except JobFailedError as error:
             raise self._writing_error(error.cause) from error
 
     def _writing_error(self, cause: Cause) -> GatewayError:
-        return UnavailableError() if self._closed else GatewayError(f"writing the image file {cause.value}")
+        if self._closed or cause is Cause.KILLED:
+            return self._interrupted()
+        return GatewayError(f"writing the image file {cause.value}")
+
+    def _interrupted(self) -> UnavailableError:
+        return UnavailableError("the server is about to stop" if self._closed else "image workers are being killed")
+
+    def _allowed_bytes(self, pixels: int) -> int:
+        return self._memory_bytes + BYTES_PER_PX * pixels
+
+    def _bounded(self, memory: SharedMemory, pixels: int) -> SharedMemory:
+        if memory.size > self._allowed_bytes(pixels):
+            raise ExchangeError("an answer takes more memory than its job may")
+        return memory
+
+    def _turn(self, *, large: bool) -> contextlib.AbstractAsyncContextManager[Any]:
+        return self._large if large else contextlib.nullcontext()
 
     async def _done(
         self,
@@ -154,15 +182,26 @@ class ImageWorkers:
         *,
         timeout_s: float | None,
     ) -> _Result:
-        """Have a worker do a job; what copies images runs in threads."""
-        worker = await self._taken()
+        """Have a worker do a job; where it is killed from outside, as when the system lacks memory, another one."""
         try:
-            job, memory = await asyncio.to_thread(prepare)
-            while not worker.give(job, memory):
-                worker = await self._taken()
-            memory.close()
+            return await self._tried(prepare, accept, timeout_s=timeout_s)
+        except JobFailedError as error:
+            if error.cause is not Cause.KILLED or self._closed:
+                raise
+        return await self._tried(prepare, accept, timeout_s=timeout_s)
+
+    async def _tried(
+        self,
+        prepare: Callable[[], tuple[Job, SharedMemory]],
+        accept: Callable[[Answer, SharedMemory], _Result],
+        *,
+        timeout_s: float | None,
+    ) -> _Result:
+        """Have a worker do a job; what copies images runs in threads."""
+        worker = await self._given(prepare)
+        try:
             answer, result = await worker.answer(timeout_s=timeout_s)
-            accepted = await asyncio.to_thread(_checked, accept, answer, result, most_bytes=job.memory_bytes)
+            accepted = await asyncio.to_thread(_checked, accept, answer, result)
         except InvalidRequestError:
             self._free.put(worker)
             raise
@@ -172,6 +211,19 @@ class ImageWorkers:
         self._free.put(worker)
         return accepted
 
+    async def _given(self, prepare: Callable[[], tuple[Job, SharedMemory]]) -> Worker:
+        """A worker that has the job; images are copied only once it is their turn, so that who waits holds no copy."""
+        worker = await self._taken()
+        try:
+            job, memory = await asyncio.to_thread(prepare)
+        except BaseException:
+            self._free.put(worker)
+            raise
+        while not worker.give(job, memory):
+            worker = await self._taken()
+        memory.close()
+        return worker
+
     async def _taken(self) -> Worker:
         if self._closed or self._hopeless:
             raise self._unavailable()
@@ -179,11 +231,9 @@ class ImageWorkers:
         return await self._free.take()
 
 
-def _checked(
-    accept: Callable[[Answer, SharedMemory], _Result], answer: Answer, memory: SharedMemory | None, *, most_bytes: int
-) -> _Result:
+def _checked(accept: Callable[[Answer, SharedMemory], _Result], answer: Answer, memory: SharedMemory | None) -> _Result:
     try:
-        return accept(answer, _result(answer, memory, most_bytes=most_bytes))
+        return accept(answer, _result(answer, memory))
     except ExchangeError as error:
         logger.warning("an image worker is not to be trusted: %s", error)
         raise JobFailedError(Cause.CRASH) from error
@@ -192,9 +242,9 @@ def _checked(
             memory.close()
 
 
-def _result(answer: Answer, memory: SharedMemory | None, *, most_bytes: int) -> SharedMemory:
+def _result(answer: Answer, memory: SharedMemory | None) -> SharedMemory:
     if isinstance(answer, Refused):
         raise answer.as_error()
-    if memory is None or memory.size > most_bytes:
-        raise ExchangeError("an answer comes without its memory, or with more than its job may take")
+    if memory is None:
+        raise ExchangeError("an answer comes without its memory")
     return memory

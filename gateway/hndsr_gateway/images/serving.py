@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import faulthandler
+import functools
 import os
 import socket
 import traceback
+from collections.abc import Callable
 from typing import Protocol
 
 from hndsr_gateway.errors import InvalidRequestError
@@ -37,8 +39,10 @@ _NO_MEMORY = (errno.ENOMEM, errno.EFBIG)
 class Decoder(Protocol):
     """Reads an image file."""
 
-    def __call__(self, encoded: bytes, *, max_px: int, enlarged: Enlarged | None) -> Picture:
-        """The picture of a file.
+    def __call__(
+        self, encoded: bytes, *, max_px: int, enlarged: Enlarged | None, measured: Callable[[int], None]
+    ) -> Picture:
+        """The picture of a file, whose pixels are said to `measured` before they take memory.
 
         Raises:
             InvalidRequestError: the caller can mend it.
@@ -49,11 +53,7 @@ class Encoder(Protocol):
     """Makes an image file."""
 
     def __call__(self, picture: Picture, encoding: Encoding) -> bytes:
-        """The file of a picture.
-
-        Raises:
-            InvalidRequestError: the caller can mend it.
-        """
+        """The file of a picture."""
 
 
 def inherited_channel() -> Channel:
@@ -70,12 +70,13 @@ def serve(channel: Channel, *, decode: Decoder, encode: Encoder) -> None:
     faulthandler.enable()
     restrict()
     allowance = Allowance()
+    bounded = functools.partial(decode, measured=allowance.add_pixels)
     try:
         channel.send(Response(number=0, answer=Ready()))
         while (received := channel.receive())[0]:
             request = Request.model_validate_json(received[0])
             allowance.grant(request.job.memory_bytes)
-            answer, result = _answer(request.job, received[1], decode, encode)
+            answer, result = _answer(request.job, received[1], bounded, encode)
             del received
             channel.send(Response(number=request.number, answer=answer), result)
             del result
@@ -85,7 +86,7 @@ def serve(channel: Channel, *, decode: Decoder, encode: Encoder) -> None:
 
 
 def _answer(
-    job: Job, memory: SharedMemory | None, decode: Decoder, encode: Encoder
+    job: Job, memory: SharedMemory | None, decode: Callable[..., Picture], encode: Encoder
 ) -> tuple[Answer, SharedMemory | None]:
     try:
         return _done(job, memory, decode, encode)
@@ -99,7 +100,9 @@ def _answer(
         return (OutOfMemory() if out_of_memory else _failed(error)), None
 
 
-def _done(job: Job, memory: SharedMemory | None, decode: Decoder, encode: Encoder) -> tuple[Answer, SharedMemory]:
+def _done(
+    job: Job, memory: SharedMemory | None, decode: Callable[..., Picture], encode: Encoder
+) -> tuple[Answer, SharedMemory]:
     if memory is None:
         raise ValueError("a job came without its memory")
     if isinstance(job, DecodeJob):

@@ -40,7 +40,8 @@ def read(encoded: bytes) -> Content:
     layout = inspect(encoded)
     with gdal.opened(encoded, "GTiff", prefix=RAW if layout.photometric == CMYK else "") as dataset:
         _check_agreement(dataset, layout)
-        canvas = _Canvas(layout, masked=MaskFlags.per_dataset in dataset.mask_flag_enums[0])
+        flags = dataset.mask_flag_enums[0]
+        canvas = _Canvas(layout, masked=MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags)
         with gdal.strictly():
             for rows in strips(layout.height, layout.width, multiple=dataset.block_shapes[0][0]):
                 canvas.put(rows, dataset)

@@ -13,6 +13,7 @@ from hndsr_gateway.images.ifd import Directory, Structure, StructureError
 from hndsr_gateway.images.tiff_blocks import (
     BANDS,
     BITS,
+    COMPRESSION,
     HEIGHT,
     PHOTOMETRIC,
     WIDTH,
@@ -30,6 +31,13 @@ REDUCED, MASK = 1, 4
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, INDEXED, CMYK = 0, 1, 2, 3, 5
 LAB = {8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*"}
 ASSOCIATED, UNASSOCIATED = 1, 2
+COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 7, 8, 32_773, 32_946, 34_887, 34_925, 50_000, 50_001})
+"""None, CCITT, LZW, JPEG, deflate, PackBits, LERC, LZMA, ZSTD, WebP."""
+OTHER_COMPRESSIONS = {
+    6: "old-style JPEG",
+    **dict.fromkeys((33_003, 33_004, 33_005, 34_712), "JPEG 2000"),
+    **dict.fromkeys((50_002, 52_546), "JPEG XL"),
+}
 KINDS = {1: "unsigned integer", 2: "signed integer", 3: "floating-point", 4: "untyped", 5: "complex", 6: "complex"}
 COLOUR_BANDS = {WHITE_IS_ZERO: (1,), BLACK_IS_ZERO: (1, 3), RGB: (3,), INDEXED: (1,), CMYK: (4,), YCBCR: (3,)}
 """Bands of colour by photometric interpretation; GDAL writes three bands of 16 bits as grey ones."""
@@ -135,6 +143,7 @@ def _layout(structure: Structure, directory: Directory) -> Layout:
 
     if not _is_page(structure, directory):
         raise unsupported("begins with an overview or a mask")
+    _check_compression(number(COMPRESSION, 1))
     bands, photometric = number(BANDS, 1), number(PHOTOMETRIC)
     bits = _bits(structure, directory)
     extra = structure.integers(directory.entries.get(EXTRA))
@@ -154,6 +163,11 @@ def _layout(structure: Structure, directory: Directory) -> Layout:
         nodata=value(NODATA),
         icc=value(ICC),
     )
+
+
+def _check_compression(scheme: int) -> None:
+    if scheme not in COMPRESSIONS:
+        raise unsupported(f"is compressed by {OTHER_COMPRESSIONS.get(scheme, f'the scheme {scheme}')}")
 
 
 def _bits(structure: Structure, directory: Directory) -> int:

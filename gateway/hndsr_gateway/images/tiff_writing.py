@@ -11,7 +11,7 @@ from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
 from hndsr_gateway.images import exif, gdal
-from hndsr_gateway.images.ifd import UNDEFINED, Field, is_inline, pack_record
+from hndsr_gateway.images.ifd import UNDEFINED, Field, is_inline, pack_header, pack_record
 from hndsr_gateway.images.picture import Attributes, Picture
 from hndsr_gateway.images.strips import strips
 from hndsr_gateway.images.tiff_layout import ICC
@@ -30,7 +30,7 @@ def write_tiff(planes: Shaped[np.ndarray, "h w bands"], picture: Picture) -> byt
         with gdal.created(target, **_profile(planes, attributes, order=order)) as dataset:
             for rows in strips(*planes.shape[:2], multiple=TILE_PX):
                 gdal.write_rows(dataset, rows, planes[rows])
-        return _with_attributes(target.read(), attributes, order)
+        return _with_attributes(memoryview(target.getbuffer()), attributes, order)
 
 
 def _profile(planes: Shaped[np.ndarray, "h w bands"], attributes: Attributes, *, order: str) -> dict[str, object]:
@@ -59,42 +59,43 @@ def _profile(planes: Shaped[np.ndarray, "h w bands"], attributes: Attributes, *,
     return profile
 
 
-def _with_attributes(written: bytes, attributes: Attributes, order: str) -> bytes:
+def _with_attributes(written: memoryview, attributes: Attributes, order: str) -> bytes:
     """A first directory with the tags for colour and origin, behind all else; the one that GDAL wrote is left unused.
 
-    The directory comes last so that no part of the file can be cut off unseen.
+    The directory comes last so that no part of the file can be cut off unseen. What was written is copied once: large
+    pictures hardly fit into a worker's memory a few times.
     """
     if not attributes.icc and not attributes.exif:
-        return written
-    target = bytearray(written + bytes(len(written) % 2))
-    records = _records(written, order) | _appended(target, attributes, order)
-    struct.pack_into(order + "I", target, 4, len(target))
-    target += struct.pack(order + "H", len(records)) + b"".join(records[tag] for tag in sorted(records))
-    return bytes(target) + bytes(4)
+        return bytes(written)
+    padding = bytes(len(written) % 2)
+    added, values = _added(attributes, order, offset=len(written) + len(padding))
+    records = _records(written, order) | added
+    header = pack_header(order, len(written) + len(padding) + len(values))
+    directory = struct.pack(order + "H", len(records)) + b"".join(records[tag] for tag in sorted(records)) + bytes(4)
+    return b"".join([header, written[len(header) :], padding, values, directory])
 
 
-def _appended(target: bytearray, attributes: Attributes, order: str) -> dict[int, bytes]:
-    """Records of the tags for colour and origin, whose values are put behind the target."""
-    fields = dict[int, Field]()
+def _added(attributes: Attributes, order: str, *, offset: int) -> tuple[dict[int, bytes], bytes]:
+    """Records of the tags for colour and origin, and their values, which lie at `offset`."""
+    fields, values = dict[int, Field](), b""
     if attributes.exif:
-        fields, directories = exif.parse(attributes.exif).located(len(target))
-        target += directories
+        fields, values = exif.parse(attributes.exif).located(offset)
     if attributes.icc:
         fields[ICC] = Field(UNDEFINED, len(attributes.icc), attributes.icc)
     records = dict[int, bytes]()
     for tag, field in fields.items():
-        records[tag] = pack_record(tag, field, order, offset=len(target))
+        records[tag] = pack_record(tag, field, order, offset=offset + len(values))
         if not is_inline(field):
-            target += field.value + bytes(len(field.value) % 2)
-    return records
+            values += field.value + bytes(len(field.value) % 2)
+    return records, values
 
 
-def _records(written: bytes, order: str) -> dict[int, bytes]:
+def _records(written: memoryview, order: str) -> dict[int, bytes]:
     """The records of the only directory, by tag."""
     (start,) = struct.unpack_from(order + "I", written, 4)
     (count,) = struct.unpack_from(order + "H", written, start)
     positions = range(start + 2, start + 2 + RECORD_BYTES * count, RECORD_BYTES)
     return {
-        struct.unpack_from(order + "H", written, position)[0]: written[position : position + RECORD_BYTES]
+        struct.unpack_from(order + "H", written, position)[0]: bytes(written[position : position + RECORD_BYTES])
         for position in positions
     }

@@ -256,12 +256,14 @@ class UpscaleResponse(_message.Message):
     def __init__(self, encoded: _Optional[bytes] = ..., raw: _Optional[_Union[RawImage, _Mapping]] = ..., metadata: _Optional[_Union[UpscaleMetadata, _Mapping]] = ..., quality: _Optional[_Union[QualityReport, _Mapping]] = ...) -> None: ...
 
 class CompareRequest(_message.Message):
-    __slots__ = ("image", "reference")
+    __slots__ = ("image", "reference", "data_range")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    DATA_RANGE_FIELD_NUMBER: _ClassVar[int]
     image: Image
     reference: Image
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., reference: _Optional[_Union[Image, _Mapping]] = ...) -> None: ...
+    data_range: float
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., reference: _Optional[_Union[Image, _Mapping]] = ..., data_range: _Optional[float] = ...) -> None: ...
 
 class CompareResponse(_message.Message):
     __slots__ = ("quality", "height_px", "width_px", "border_px")
@@ -276,12 +278,14 @@ class CompareResponse(_message.Message):
     def __init__(self, quality: _Optional[_Union[Quality, _Mapping]] = ..., height_px: _Optional[int] = ..., width_px: _Optional[int] = ..., border_px: _Optional[int] = ...) -> None: ...
 
 class Quality(_message.Message):
-    __slots__ = ("psnr_db", "ssim")
+    __slots__ = ("psnr_db", "ssim", "data_range")
     PSNR_DB_FIELD_NUMBER: _ClassVar[int]
     SSIM_FIELD_NUMBER: _ClassVar[int]
+    DATA_RANGE_FIELD_NUMBER: _ClassVar[int]
     psnr_db: float
     ssim: float
-    def __init__(self, psnr_db: _Optional[float] = ..., ssim: _Optional[float] = ...) -> None: ...
+    data_range: float
+    def __init__(self, psnr_db: _Optional[float] = ..., ssim: _Optional[float] = ..., data_range: _Optional[float] = ...) -> None: ...
 
 class QualityReport(_message.Message):
     __slots__ = ("result", "bicubic", "border_px")

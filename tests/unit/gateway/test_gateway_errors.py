@@ -19,6 +19,7 @@ RAISED: list[tuple[GatewayError, StatusCode, str, float | None]] = [
     (errors.GatewayError("text"), StatusCode.INTERNAL, "", None),
     (errors.InvalidRequestError("text", field="some.field"), INVALID, "some.field", None),
     (errors.ImageTooLargeError(which="source", height=2, width=3, limit_px=5), INVALID, "image", None),
+    (errors.AnswerTooLargeError(size_bytes=2, limit_bytes=1), INVALID, "output_format", None),
     (errors.SideTooLongError(length=3, limit=2), INVALID, "image", None),
     (errors.EmptyImageError(), INVALID, "image", None),
     (errors.UnsupportedFormatError("text"), INVALID, "encoded", None),
@@ -182,7 +183,7 @@ def test_upscale_refuses_what_cannot_be_served(message: pb.UpscaleRequest, reaso
 
 def test_upscale_refuses_a_raw_source_over_the_limit() -> None:
     found = refused(upscale(request(RAW)), max_source_px=34)
-    assert (found.reason, "source" in found.text, "34" in found.text) == ("IMAGE_TOO_LARGE", True, True)
+    assert (found.reason, found.field, "34 px" in found.text) == ("IMAGE_TOO_LARGE", "raw", True)
 
 
 def test_upscale_refuses_a_png_source_over_the_limit() -> None:

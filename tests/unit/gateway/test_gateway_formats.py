@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 from fakes import FakeBackend
-from in_process import raw, request, run, running, scene
+from in_process import Refusal, raw, refusal, request, run, running, scene
 from messages import raw_mask, raw_pixels
 from oracle import upscale as expected_of
 from PIL import Image, ImageCms
@@ -19,6 +19,7 @@ from rasterio.transform import Affine
 from hndsr.v1 import upscale_pb2 as pb
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+MIB = 2**20
 SOURCE = scene((30, 40))
 TARGET = expected_of(SOURCE, model="bicubic", scale="2.5").pixels
 FORMATS = {
@@ -186,3 +187,44 @@ def test_upscale_keeps_the_georeference() -> None:
         encoded = upscaled(memory.read()).encoded
     with MemoryFile(encoded) as memory, memory.open() as found:
         assert (found.crs.to_epsg(), found.transform) == (32633, transform @ Affine.scale(1 / 2.5))
+
+
+def refused(message: pb.UpscaleRequest, **settings: Any) -> Refusal:
+    """How a gateway of its own turns a request down."""
+    found = []
+
+    async def test() -> None:
+        async with running(FakeBackend(), image_workers=1, **settings) as client:
+            found.append(await refusal(client.upscale.Upscale(message)))
+
+    run(test())
+    return found[0]
+
+
+@pytest.mark.parametrize("image", [raw(SOURCE), file(Image.fromarray(SOURCE), "PNG")], ids=["raw", "file"])
+@pytest.mark.parametrize("options", [{"quality": 7}, {"lossless": True}], ids=["quality", "lossless"])
+def test_upscale_refuses_encoding_options_for_pixels(image: pb.RawImage | bytes, options: dict[str, Any]) -> None:
+    found = refused(request(image, output_format=pb.IMAGE_FORMAT_RAW, encoding=options))
+    assert (found.reason, found.field) == ("OUTPUT_UNSUPPORTED", "encoding")
+
+
+def test_upscale_refuses_a_file_that_is_larger_than_its_pixels_and_than_a_message() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    padded = profile + np.random.default_rng(0).bytes(MIB)
+    found = refused(request(file(Image.fromarray(SOURCE), "PNG", icc_profile=padded)), max_message_bytes=MIB + 2**15)
+    assert (found.reason, found.field) == ("IMAGE_TOO_LARGE", "output_format")
+
+
+def test_upscale_counts_alpha_before_the_work() -> None:
+    opaque = scene((60, 80))  # at scale 8, three bands and a mask take 0.92 MiB, four take 1.2
+    message = request(file(Image.fromarray(np.dstack([opaque, opaque[..., 0]])), "PNG"), scale="8")
+    found = refused(message, max_message_bytes=MIB)
+    assert (found.reason, found.field) == ("IMAGE_TOO_LARGE", "image")
+
+
+@pytest.mark.parametrize("name", ["raw", "file"])
+def test_upscale_names_a_reference_that_is_too_large(name: str) -> None:
+    large = np.zeros((300, 300, 3), np.uint8)
+    reference = raw(large) if name == "raw" else file(Image.fromarray(large), "PNG")
+    found = refused(request(raw(SOURCE), scale="2", reference=reference), max_target_px=300 * 299)
+    assert (found.reason, found.field) == ("IMAGE_TOO_LARGE", "reference")

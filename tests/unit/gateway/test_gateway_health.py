@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from in_process import Client, connected, raw, refusal, request, run, running, scene, served
 
 from hndsr_gateway.errors import UnavailableError
+from hndsr_gateway.monitor import MAX_WATCHERS
 from hndsr_gateway.server import ListenError, NotReadyError
 from hndsr_gateway.settings import Settings
 
@@ -234,5 +235,17 @@ def test_start_fails_when_the_models_are_not_ready_in_time() -> None:
         settings = Settings(listen="127.0.0.1:0", startup_timeout_s=0.1, drain_grace_s=0)
         with pytest.raises(NotReadyError, match="HNDSR_STARTUP_TIMEOUT_S"):
             await served(backend, settings).__aenter__()
+
+    run(test())
+
+
+def test_health_is_watched_by_so_many_and_answers_checks_beside_them() -> None:
+    async def test() -> None:
+        async with running(FakeBackend()) as client, contextlib.AsyncExitStack() as watchers:
+            for _ in range(MAX_WATCHERS):
+                statuses = await watchers.enter_async_context(watching(client, SERVICE))
+                assert await anext(statuses) == SERVING
+            found = await refusal(client.health.Watch(health_pb2.HealthCheckRequest(service=SERVICE)).read())
+            assert (found.reason, found.retry_delay_s, await status(client, SERVICE)) == ("OVERLOADED", 30.0, SERVING)
 
     run(test())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from importlib.metadata import version
 
 import pytest
@@ -72,6 +73,27 @@ def test_main_says_that_it_cannot_start_when_its_address_is_none(
 ) -> None:
     command.setattr("sys.argv", ["hndsr-gateway", "--listen", "no.such.host.invalid:1"])
     assert (exit_code(), "HNDSR_LISTEN" in capsys.readouterr().err) == (EXIT_STARTUP, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [("HNDSR_LISTEN", "abc", "is 'abc': it should be HOST:PORT"), ("HNDSR_IMAGE_WORKERS", "100000", "equal to 64")],
+)
+def test_main_says_what_a_setting_should_be(
+    command: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, said: str
+) -> None:
+    command.setenv(name, value)
+    assert (exit_code(), said in capsys.readouterr().err) == (EXIT_CONFIGURATION, True)
+
+
+def test_main_says_that_its_address_is_in_use_before_it_asks_for_the_models(
+    command: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.listen()
+        command.setenv("HNDSR_LISTEN", f"127.0.0.1:{bound.getsockname()[1]}")
+        assert (exit_code(), "in use" in capsys.readouterr().err) == (EXIT_STARTUP, True)
 
 
 def test_main_help_lists_every_setting(command: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Any
 
@@ -10,11 +11,13 @@ import pytest
 from fakes import FakeBackend
 from in_process import Refusal, content, png, raw, refusal, request, run, running, scene
 from oracle import upscale as expected_of
+from skimage.metrics import structural_similarity
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_ensemble.evaluation import metrics
+from hndsr_gateway import quality
 from hndsr_gateway.errors import ReferenceMismatchError
-from hndsr_gateway.quality import measure
+from hndsr_gateway.jobs import Quality
 from hndsr_gateway.types import Raster
 
 SOURCE, TRUTH = scene((30, 40)), scene((60, 80), seed=1)
@@ -74,8 +77,8 @@ def test_upscale_with_a_reference_needs_the_model_bicubic() -> None:
 
 
 def test_compare_measures_two_images() -> None:
-    quality = compared(png(RESULT), raw(TRUTH)).quality
-    assert (quality.psnr_db, quality.ssim) == (metrics.psnr(RESULT, TRUTH), metrics.ssim(RESULT, TRUTH))
+    found = compared(png(RESULT), raw(TRUTH)).quality
+    assert (found.psnr_db, found.ssim) == (metrics.psnr(RESULT, TRUTH), metrics.ssim(RESULT, TRUTH))
 
 
 def test_compare_says_the_size() -> None:
@@ -84,8 +87,8 @@ def test_compare_says_the_size() -> None:
 
 
 def test_compare_of_equal_images_is_infinite() -> None:
-    quality = compared(raw(TRUTH), png(TRUTH)).quality
-    assert (quality.psnr_db, quality.ssim) == (math.inf, 1.0)
+    found = compared(raw(TRUTH), png(TRUTH)).quality
+    assert (found.psnr_db, found.ssim) == (math.inf, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +116,11 @@ def test_compare_refuses_what_cannot_be_compared(message: pb.CompareRequest, rea
     assert (found.reason, found.field) == (reason, field)
 
 
+def measure(image: Raster, reference: Raster) -> Quality:
+    """The figures of two images."""
+    return asyncio.run(quality.measure(image, reference, data_range=255.0, pause=lambda: asyncio.sleep(0)))
+
+
 def masked(rows: slice) -> Raster:
     mask = np.ones(TRUTH.shape[:2], dtype=bool)
     mask[rows] = False
@@ -122,8 +130,8 @@ def masked(rows: slice) -> Raster:
 def test_measure_counts_pixels_that_are_valid_in_both() -> None:
     image = RESULT.copy()
     image[20:] = TRUTH[20:]
-    quality = measure(Raster(image), masked(slice(0, 20)))
-    assert (quality.psnr_db, quality.ssim) == (math.inf, None)
+    found = measure(Raster(image), masked(slice(0, 20)))
+    assert (found.psnr_db, found.ssim) == (math.inf, None)
 
 
 def test_measure_knows_no_ssim_of_images_under_its_window() -> None:
@@ -137,3 +145,55 @@ def test_measure_refuses_images_without_a_common_valid_pixel() -> None:
 
 def test_measure_takes_masks_that_only_touch_the_border_for_none() -> None:
     assert measure(masked(slice(0, 4)), Raster(TRUTH)).ssim == 1.0
+
+
+def test_measuring_stops_where_nobody_waits_for_it() -> None:
+    image, blocks = Raster(scene((600, 600))), []
+
+    async def give_up() -> None:
+        blocks.append(1)
+        raise asyncio.CancelledError
+
+    async def test() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await quality.measure(image, image, data_range=255.0, pause=give_up)
+
+    run(test())
+    assert blocks == [1]
+
+
+SOURCE_16, TRUTH_16 = scene((30, 40), "uint16") // 20, scene((60, 80), "uint16", seed=1) // 20
+REFLECTANCE = 3276.0
+
+
+def test_upscale_measures_against_the_widest_value_range() -> None:
+    ranges = [pb.ValueRange(minimum=0, maximum=maximum) for maximum in (1000, REFLECTANCE, 2000)]
+    message = request(raw(SOURCE_16), scale="2", reference=raw(TRUTH_16), value_ranges=ranges)
+    report = answered(lambda client: client.upscale.Upscale(message)).quality
+    assert (report.result.data_range, report.bicubic.data_range) == (REFLECTANCE, REFLECTANCE)
+
+
+def test_compare_measures_against_the_span_that_is_asked_for() -> None:
+    image, reference = pb.Image(raw=raw(TRUTH_16)), pb.Image(raw=raw(TRUTH_16 // 2))
+    message = pb.CompareRequest(image=image, reference=reference, data_range=REFLECTANCE)
+    found = answered(lambda client: client.upscale.Compare(message)).quality
+    inner = np.s_[4:-4, 4:-4]
+    error = np.mean((TRUTH_16[inner].astype(float) - (TRUTH_16 // 2)[inner]) ** 2)
+    expected_ssim = structural_similarity(
+        *(TRUTH_16[inner] // 2, TRUTH_16[inner]),
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        channel_axis=-1,
+        data_range=REFLECTANCE,
+    )
+    assert found.psnr_db == pytest.approx(10 * math.log10(REFLECTANCE**2 / error))
+    assert found.ssim == pytest.approx(expected_ssim)
+
+
+@pytest.mark.parametrize("data_range", [-1.0, 256.0, math.nan, math.inf])
+def test_compare_refuses_a_span_that_the_samples_cannot_have(data_range: float) -> None:
+    image = pb.Image(raw=raw(TRUTH))
+    message = pb.CompareRequest(image=image, reference=image, data_range=data_range)
+    found = answered(lambda client: refusal(client.upscale.Compare(message)))
+    assert (found.reason, found.field) == ("OPTION_OUT_OF_RANGE", "data_range")

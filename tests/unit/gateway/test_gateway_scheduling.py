@@ -6,12 +6,14 @@ import asyncio
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from fakes import FakeBackend
 from hypothesis import given
 from hypothesis import strategies as st
-from in_process import THREE_WINDOWS, TINY_TILES, Client, raw, refusal, request, run, running, scene
+from in_process import THREE_WINDOWS, TINY_TILES, Client, png, raw, refusal, request, run, running, scene
 
+from hndsr.v1 import upscale_pb2 as pb
 from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.jobs import UpscaleRequest
 from hndsr_gateway.scheduling import PriorityGate, Ticket
@@ -222,6 +224,34 @@ def test_requests_are_refused_when_too_many_bytes_wait() -> None:
     run(test())
 
 
+def test_request_is_refused_when_its_file_holds_too_many_bytes_once_it_is_read() -> None:
+    backend = FakeBackend()
+    backend.hold()
+    black = request(png(np.zeros((200, 200, 3), np.uint8)), scale="2")
+    settings = {"max_concurrent_requests": 1, "image_workers": 1, "max_queue_bytes": 200_000}
+
+    async def test() -> None:
+        async with running(backend, **settings) as client:
+            first = asyncio.ensure_future(start(client, SMALL))
+            await backend.started(1)
+            files = [asyncio.ensure_future(reason_or_none(client.upscale.Upscale(black))) for _ in range(2)]
+            await asyncio.wait(files, return_when=asyncio.FIRST_COMPLETED)
+            backend.release()
+            assert sorted(await asyncio.gather(*files)) == ["", "OVERLOADED"]
+            await first
+
+    run(test())
+
+
+async def reason_or_none(call: Any) -> str:
+    """Why a call is refused, empty where it is answered."""
+    try:
+        await call
+    except grpc.aio.AioRpcError:
+        return (await refusal(call)).reason
+    return ""
+
+
 def test_place_is_given_back_after_success() -> None:
     async def test() -> None:
         async with running(FakeBackend(), max_concurrent_requests=1) as client:
@@ -332,6 +362,43 @@ def order_of_tiles(sizes: list[tuple[int, int]], *, tiles_at_once: int = 1) -> l
 
     run(test())
     return [call.size for call in backend.calls]
+
+
+def order_of_answers(work: list[tuple[Any, Any]]) -> list[Any]:
+    """Names of calls in the order of their answers; all are sent during the first one's only tile."""
+    backend, answered = FakeBackend(window_s=100.0), []
+    backend.hold()
+
+    async def answer(name: Any, call: Any) -> None:
+        await call
+        answered.append(name)
+
+    async def test() -> None:
+        async with running(backend, cores_per_tile=16, max_concurrent_requests=2, tile_time_s=0.1) as client:
+            calls = []
+            for name, message in work:
+                method = client.upscale.Upscale if isinstance(message, pb.UpscaleRequest) else client.upscale.Compare
+                calls.append(asyncio.create_task(answer(name, method(message))))
+                await backend.started(1)
+            await asyncio.sleep(0.2)  # for the others to arrive
+            backend.release()
+            await asyncio.gather(*calls)
+
+    run(test())
+    return answered
+
+
+def test_request_is_answered_as_soon_as_its_last_tile_is_done() -> None:
+    long, short = request(raw(scene(THREE_WINDOWS))), request(raw(scene(SMALL)))
+    assert order_of_answers([("long", long), ("short", short)]) == ["long", "short"]
+
+
+def test_comparing_leaves_a_place_for_small_images() -> None:
+    image = pb.Image(raw=raw(scene((512, 512))))
+    compare = pb.CompareRequest(image=image, reference=image)
+    small = request(raw(scene(SMALL)))
+    work = [("first", small), *((number, compare) for number in range(3)), ("small", small)]
+    assert order_of_answers(work).index("small") <= 2
 
 
 @pytest.mark.parametrize("tiles_at_once", [1, 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -130,11 +131,11 @@ def test_gradient_ratio_refuses_no_border() -> None:
 
 
 @pytest.mark.parametrize("metric", [psnr, ssim], ids=["psnr", "ssim"])
-@pytest.mark.parametrize("strip_px", [1, 7, 19, 41])
-def test_metric_is_the_same_in_strips(monkeypatch: pytest.MonkeyPatch, metric: Measure, strip_px: int) -> None:
+@pytest.mark.parametrize("block_px", [1, 7, 19, 41])
+def test_metric_is_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch, metric: Measure, block_px: int) -> None:
     image, truth = np.random.default_rng(0).integers(0, 256, (2, 49, 30, 3), dtype=np.uint8)
     whole = metric(image, truth)
-    monkeypatch.setattr(metrics, "STRIP_PX", strip_px)
+    monkeypatch.setattr(metrics, "BLOCK_PX", block_px)
 
     assert metric(image, truth) == pytest.approx(whole, rel=1e-12)
 
@@ -148,3 +149,16 @@ def test_psnr_counts_the_pixels_of_the_mask_only() -> None:
     mask[:6] = True
 
     assert psnr(image, truth, mask=mask) == pytest.approx(10 * np.log10(255**2))
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim], ids=["psnr", "ssim"])
+@pytest.mark.parametrize("size", [(30, 200_000), (200_000, 30)], ids=["wide", "high"])
+def test_metric_takes_little_memory_whatever_the_shape(metric: Measure, size: tuple[int, int]) -> None:
+    image = np.zeros((*size, 3), dtype=np.uint8)
+    tracemalloc.start()
+    try:
+        metric(image, image)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 64 * 2**20

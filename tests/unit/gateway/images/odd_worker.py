@@ -31,6 +31,7 @@ from hndsr_gateway.types import Raster
 
 MIB = 2**20
 channel: Channel
+measured: Callable[[int], None]
 
 
 def one_pixel(value: int) -> Picture:
@@ -77,6 +78,13 @@ def be_killed(_: str) -> Picture:
     raise AssertionError
 
 
+def be_killed_once(path: str) -> Picture:
+    if not Path(path).exists():
+        Path(path).touch()
+        os.kill(os.getpid(), 9)
+    return one_pixel(9)
+
+
 def bad_alloc(_: str) -> Picture:
     os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n")
     os.abort()
@@ -85,6 +93,12 @@ def bad_alloc(_: str) -> Picture:
 def allocate(mib: str) -> Picture:
     np.ones(int(mib) * MIB, np.uint8)
     return one_pixel(1)
+
+
+def measure_and_allocate(pixels_and_mib: str) -> Picture:
+    pixels, mib = pixels_and_mib.split()
+    measured(int(pixels))
+    return allocate(mib)
 
 
 def allocate_outside_of_numpy(mib: str) -> Picture:
@@ -149,6 +163,13 @@ def facts(_: str) -> Picture:
 
 
 # What only an enemy does.
+
+
+def answer_with_more_than_allowed(_: str) -> Picture:
+    for limit in (resource.RLIMIT_DATA, resource.RLIMIT_FSIZE):
+        hard = resource.getrlimit(limit)[1]
+        resource.setrlimit(limit, (hard, hard))
+    return long_profile("300")
 
 
 def say(text: str) -> Picture:
@@ -225,11 +246,12 @@ def close_the_channel(_: str) -> Picture:
     return hang("")
 
 
-def decode(encoded: bytes, *, max_px: int, enlarged: Enlarged | None) -> Picture:
-    """Do what the file says, or restore what `encode` wrote."""
+def decode(encoded: bytes, *, max_px: int, enlarged: Enlarged | None, measured: Callable[[int], None]) -> Picture:
+    """Do what the file says, blanks behind it apart, or restore what `encode` wrote."""
+    globals()["measured"] = measured
     if encoded.startswith(b"PK"):
         return restored(encoded)
-    name, _, argument = encoded.decode().partition(" ")
+    name, _, argument = encoded.decode().rstrip(" ").partition(" ")
     behaviour: Callable[[str], Picture] = globals()[name]
     return behaviour(argument)
 
@@ -249,7 +271,7 @@ def restored(encoded: bytes) -> Picture:
 def encode(picture: Picture, encoding: Encoding) -> bytes:
     """A picture whole, or what the file says that is in its EXIF block."""
     if picture.attributes.exif.startswith(b"do "):
-        decode(picture.attributes.exif[3:], max_px=0, enlarged=None)
+        decode(picture.attributes.exif[3:], max_px=0, enlarged=None, measured=lambda _: None)
     planes = {"alpha": picture.alpha, "mask": picture.raster.mask}
     georeference = picture.attributes.georeference or Georeference("", (0, 0, 0, 0, 0, 0))
     file = io.BytesIO()

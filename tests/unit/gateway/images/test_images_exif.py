@@ -12,8 +12,10 @@ from unit.gateway.images.files import camera_exif, samples
 
 from hndsr_gateway.images import exif
 from hndsr_gateway.images.decode import oriented
+from hndsr_gateway.images.ifd import Field
 
 STORED = samples(3, 5, 3)
+IFD = 13
 
 
 @pytest.mark.parametrize(("orientation", "upright"), list(orientations(STORED)), ids=range(1, 9))
@@ -48,6 +50,13 @@ def test_kept_of_what_is_kept_is_the_same() -> None:
     assert exif.kept(block) == block
 
 
+@pytest.mark.parametrize("where", ["details", "place"])
+def test_kept_has_no_directories_within_directories(where: str) -> None:
+    directories = {"details": {}, "place": {}, where: {0xABCD: Field(IFD, 1, b"\0\0\0\x08")}}
+    described = {0x010E: Field(2, 2, b"x\0")}
+    assert exif.kept(exif.Exif(">", described, **directories).packed()) == exif.Exif(">", described, {}, {}).packed()
+
+
 def test_kept_is_nothing_when_only_orientation_is_said() -> None:
     assert exif.kept(exif_block(6)) == b""
 
@@ -65,3 +74,12 @@ def test_kept_of_a_damaged_block_is_a_block_or_nothing(position: int, value: int
     damaged[position] = value
     block = exif.kept(bytes(damaged[:length]))
     assert exif.kept(block) == block
+
+
+@pytest.mark.parametrize("description", ['{"shape": [60, 80, 3]}', "ImageJ=1.54\nimages=1", "<?xml version='1.0'?>"])
+def test_kept_has_no_description_of_the_pixels_that_a_program_wrote(description: str) -> None:
+    block = Image.Exif()
+    block[270], block[271] = description, "A camera"
+    found = Image.Exif()
+    found.load(exif.kept(block.tobytes()))
+    assert dict(found) == {271: "A camera"}

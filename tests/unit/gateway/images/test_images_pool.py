@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from odd_images import MAX_PX, MIB, PATIENCE_S, PNG, decode, lives, picture, run, until, value
+from odd_images import MAX_PX, MIB, PATIENCE_S, PNG, decode, lives, picture, pid, run, until, value
 
 from hndsr_gateway.images.picture import Attributes, Encoding, ImageFormat, Picture
-from hndsr_gateway.images.pool import ImageWorkers
+from hndsr_gateway.images.pool import LARGE_FILE_BYTES, LARGE_PX, ImageWorkers
 from hndsr_gateway.types import Raster
 
 
@@ -100,6 +102,45 @@ def test_pool_answers_in_order_of_arrival(tmp_path: Path) -> None:
     assert run(test) == list(range(10))
 
 
+def large_file(told: str) -> bytes:
+    return told.encode().ljust(LARGE_FILE_BYTES + 1)
+
+
+async def answer_beside(workers: ImageWorkers, large: list[Coroutine[Any, Any, Any]], folder: Path) -> int:
+    """What a small file is answered while large jobs wait for `go`."""
+    waiting = [asyncio.create_task(job) for job in large]
+    await until(lambda: list(folder.iterdir()))
+    answered = await asyncio.wait_for(value(workers, 7), PATIENCE_S)
+    (folder / "go").touch()
+    await asyncio.gather(*waiting)
+    return answered
+
+
+def test_pool_leaves_a_worker_to_small_files_while_it_reads_large_ones(tmp_path: Path) -> None:
+    async def test(workers: ImageWorkers) -> int:
+        files = [workers.decode(large_file(f"wait {tmp_path}"), max_px=MAX_PX) for _ in range(3)]
+        return await answer_beside(workers, files, tmp_path)
+
+    assert run(test, count=2) == 7
+
+
+def test_pool_leaves_a_worker_to_small_files_while_it_writes_large_ones(tmp_path: Path) -> None:
+    attributes = Attributes(exif=f"do wait {tmp_path}".encode())
+    odd = Picture(Raster(np.zeros((1, LARGE_PX + 1, 3), np.uint8)), attributes=attributes)
+
+    async def test(workers: ImageWorkers) -> int:
+        return await answer_beside(workers, [workers.encode(odd, PNG) for _ in range(3)], tmp_path)
+
+    assert run(test, count=2) == 7
+
+
+def test_pool_of_one_worker_reads_large_files() -> None:
+    async def test(workers: ImageWorkers) -> int:
+        return int((await workers.decode(large_file("value 7"), max_px=MAX_PX)).raster.pixels[0, 0, 0])
+
+    assert run(test, count=1) == 7
+
+
 def test_pool_gives_each_its_own_answer() -> None:
     async def test(workers: ImageWorkers) -> list[int]:
         return await asyncio.gather(*(value(workers, number) for number in range(100)))
@@ -159,6 +200,20 @@ def test_cancelled_wait_leaves_the_line_in_order(tmp_path: Path) -> None:
         return await asyncio.gather(behind[0], *behind[2:])
 
     assert run(test) == [0, 2, 3]
+
+
+def test_job_cancelled_before_its_worker_has_it_leaves_the_worker_alone() -> None:
+    async def test(workers: ImageWorkers) -> tuple[int, int]:
+        before = await pid(workers)
+        work = asyncio.create_task(value(workers, 1))
+        await asyncio.sleep(0)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        return before, await pid(workers)
+
+    before, after = run(test)
+    assert before == after
 
 
 def test_cancelling_at_any_moment_mixes_no_answers_and_loses_no_worker() -> None:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
-from odd_images import MAX_PX, MEMORY_MIB, PATIENCE_S, PNG, decode, picture, pid, run, value
+from odd_images import MAX_PX, MEMORY_MIB, MIB, PATIENCE_S, PNG, decode, picture, pid, run, value
 
 from hndsr_gateway.errors import (
     DamagedImageError,
     DecompressionBombError,
     GatewayError,
     ImageTooLargeError,
+    UnavailableError,
 )
+from hndsr_gateway.images.limits import BYTES_PER_PX
 from hndsr_gateway.images.picture import Attributes, Picture
 from hndsr_gateway.images.pool import ImageWorkers
 
 CRASHES = ["segfault", "abort", "exit_quietly 3", "exit_quietly 0"]
-STARVED = ["allocate 400", "allocate_outside_of_numpy 400", "bad_alloc", "be_killed", "long_profile 400"]
+STARVED = ["allocate 400", "allocate_outside_of_numpy 400", "bad_alloc", "long_profile 400"]
 HOSTILE = [
     "say nonsense",
     'say {"number": 1, "answer": {"kind": "unheard of"}}',
@@ -34,6 +37,7 @@ HOSTILE = [
     f"claim_height {10**18}",
     "claim_sample_type float64",
     "claim_text",
+    "answer_with_more_than_allowed",
     "send_a_pipe",
     "send_many_memories",
     "close_the_channel",
@@ -69,9 +73,37 @@ def test_decode_refuses_a_file_that_takes_too_much_memory(told: str) -> None:
     assert f"more than {MEMORY_MIB} MiB of memory" in str(error)
 
 
+def test_decode_asks_another_worker_when_one_is_killed_from_outside(tmp_path: Path) -> None:
+    async def test(workers: ImageWorkers) -> int:
+        found = await decode(workers, f"be_killed_once {tmp_path / 'killed'}")
+        return int(found.raster.pixels[0, 0, 0])
+
+    assert run(test) == 9
+
+
+def test_decode_blames_no_file_for_workers_that_are_killed_from_outside() -> None:
+    error, after = failure("be_killed")
+    assert (type(error), "killed" in str(error), after) == (UnavailableError, True, 7)
+
+
 def test_decode_allows_the_memory_that_it_promises() -> None:
     async def test(workers: ImageWorkers) -> None:
         await decode(workers, f"allocate {MEMORY_MIB - 8}")
+
+    run(test)
+
+
+def test_decode_allows_memory_for_the_pixels_of_the_file_and_not_for_as_many_as_may_be() -> None:
+    async def test(workers: ImageWorkers) -> None:
+        with pytest.raises(DecompressionBombError):
+            await workers.decode(f"allocate {2 * MEMORY_MIB}".encode(), max_px=100_000_000)
+
+    run(test)
+
+
+def test_decode_allows_memory_for_pixels_as_soon_as_they_are_measured() -> None:
+    async def test(workers: ImageWorkers) -> None:
+        await decode(workers, f"measure_and_allocate {2 * MEMORY_MIB * MIB // BYTES_PER_PX} {2 * MEMORY_MIB}")
 
     run(test)
 
@@ -155,12 +187,3 @@ def test_encode_failure_is_internal(told: str) -> None:
         return raised.value
 
     assert run(test).reason == "INTERNAL"
-
-
-def test_encode_refusal_reaches_the_caller() -> None:
-    async def test(workers: ImageWorkers) -> None:
-        odd = Picture(picture("uint8", full=False).raster, attributes=Attributes(exif=b"do damaged x"))
-        with pytest.raises(DamagedImageError, match=r"^x; "):
-            await workers.encode(odd, PNG)
-
-    run(test)

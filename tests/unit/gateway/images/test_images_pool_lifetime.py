@@ -223,7 +223,7 @@ def test_worker_knows_nothing_of_the_gateways_environment(monkeypatch: pytest.Mo
 
     names = run(test)
     assert {"HNDSR_SECRET", "https_proxy", "PYTHONPATH", "HOME", "PATH"}.isdisjoint(names)
-    assert "GDAL_NUM_THREADS" in names
+    assert "OMP_NUM_THREADS" in names
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own means")

@@ -25,6 +25,7 @@ from unit.gateway.images.files import (
 )
 
 from hndsr_gateway.images import exif
+from hndsr_gateway.images import tiff as tiff_reader
 
 RGB = samples(3, *SIZE)
 PIXEL_SCALE, TIE_POINTS = 33_550, 33_922
@@ -63,6 +64,10 @@ def test_tiff_keeps_alpha_and_what_is_behind_it(dtype: str, bands: int) -> None:
     decoded = read(tiff(page(made)))
     colours = decoded.raster.pixels[..., : bands - 1]
     np.testing.assert_array_equal(np.dstack([colours, decoded.alpha]), made)
+
+
+def test_tiff_alpha_is_not_read_again_as_a_mask() -> None:
+    assert tiff_reader.read(tiff(page(samples(*SIZE, 4)))).valid is None
 
 
 @pytest.mark.parametrize("terms", [NORTH_UP, ROTATED], ids=["north-up", "rotated"])
@@ -148,3 +153,12 @@ def test_tiff_of_another_kind_is_refused_by_name(encoded: bytes, named: str) -> 
 def test_tiff_with_a_tile_far_larger_than_itself_is_refused() -> None:
     side = {w.TILE_WIDTH: (w.LONG, [16_000]), w.TILE_HEIGHT: (w.LONG, [16_000])}
     assert refusal(tiff(page(upright(RGB), tile=16, lies=side))).reason == "IMAGE_DAMAGED"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "name"), [(34_712, "JPEG 2000"), (50_002, "JPEG XL"), (6, "old-style JPEG"), (47, "the scheme 47")]
+)
+def test_tiff_of_a_compression_that_is_not_read_is_refused_by_its_name(scheme: int, name: str) -> None:
+    lies = {w.COMPRESSION: (w.SHORT, [scheme])}
+    error = refusal(tiff(page(RGB, lies=lies)))
+    assert f"is compressed by {name}" in str(error)
