@@ -8,9 +8,9 @@ import time
 from typing import Any
 
 from hndsr_client import _report
+from hndsr_client._core.files import Destination, png_size_px
 from hndsr_client._destinations import plan_jobs
 from hndsr_client._exit_codes import batch_exit_code
-from hndsr_client._files import Destination, png_size_px
 from hndsr_client._messages import file_error_message
 from hndsr_client._progress import counting, waiting
 from hndsr_client.batch import FileOutcome, upscale_files
@@ -27,7 +27,12 @@ def upscale(arguments: argparse.Namespace) -> None:
     """Upscale one file."""
     shown = sys.stderr.isatty() and not arguments.quiet
     # What is wrong with the files is said before a gateway is waited for.
-    Destination(arguments.destination, source=arguments.source, overwrite=arguments.overwrite)
+    Destination(
+        arguments.destination,
+        source=arguments.source,
+        reference=arguments.reference,
+        overwrite=arguments.overwrite,
+    )
     options = _options(arguments, *PARAMETERS, *ENCODING, "reference", "overwrite")
     with _connect(arguments, shown=shown) as client:
         estimate_s = _estimate_s(client, arguments) if shown else None
@@ -59,7 +64,7 @@ def batch(arguments: argparse.Namespace) -> int:
 def compare(arguments: argparse.Namespace) -> None:
     """Measure how close one file is to another."""
     with _connect(arguments, shown=sys.stderr.isatty()) as client:
-        answer = client.compare(arguments.image, arguments.reference)
+        answer = client.compare(arguments.image, arguments.reference, data_range=arguments.data_range)
     _print(_report.as_json(answer) if arguments.json else _report.quality_line(answer))
 
 
@@ -131,4 +136,6 @@ def _tell(outcome: FileOutcome, *, as_json: bool) -> None:
 
 
 def _print(text: str) -> None:
+    if sys.stdout is None:  # the shell's `>&-`
+        raise BrokenPipeError
     sys.stdout.write(f"{text}\n")

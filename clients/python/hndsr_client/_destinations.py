@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hndsr_client._core.files import EXTENSIONS, format_of, problem
 from hndsr_client._core.requests import FileFormat
-from hndsr_client._files import EXTENSIONS, format_of
 from hndsr_client.errors import ArgumentError, DestinationError, HndsrError, LocalFileError
 
 AnyPath = str | os.PathLike[str]
@@ -37,23 +37,30 @@ def plan_jobs(
     """
     if isinstance(sources, (str, bytes, os.PathLike)):
         raise ArgumentError(f"the sources are {sources!r}, accepted are several paths, such as a list")
-    jobs = _jobs(sources, _naming(into, file_format=file_format, suffix=suffix))
+    name = _naming(into, _extension(file_format), suffix)
     if isinstance(sources, Collection):
-        jobs = iter(_checked(list(jobs)))
+        located = [_located(source) for source in sources]
+        jobs = iter(_accepted(_jobs(located, name, known=located, file_format=file_format)))
+    else:
+        known = [_located(source) for source in into] if isinstance(into, Mapping) else []
+        jobs = _jobs(map(_located, sources), name, known=known, file_format=file_format)
     if isinstance(into, (str, os.PathLike)):
         _make_folder(into)
     return jobs
 
 
-def _naming(into: Destinations, *, file_format: FileFormat | None, suffix: str) -> Callable[[Path], AnyPath]:
+def _naming(into: Destinations, extension: str | None, suffix: str) -> Callable[[Path], AnyPath]:
     if isinstance(into, (str, os.PathLike)):
-        return _in_folder(Path(into), _extension(file_format), suffix)
-    if file_format is not None or suffix:
-        raise ArgumentError("format and suffix go with a folder; name the files in full instead")
+        return _in_folder(Path(into), extension, suffix)
+    if suffix:
+        raise ArgumentError("suffix goes with a folder; name the files in full instead")
     return _by_mapping(into) if isinstance(into, Mapping) else into
 
 
 def _in_folder(folder: Path, extension: str | None, suffix: str) -> Callable[[Path], Path]:
+    if os.path.basename(suffix) != suffix:  # noqa: PTH119  a suffix is no path
+        raise ArgumentError(f"suffix is {suffix!r}, accepted is a part of a file's name")
+
     def name(source: Path) -> Path:
         own = source.suffix if source.suffix.lower() in EXTENSIONS else ".png"
         return folder / f"{source.stem}{suffix}{extension or own}"
@@ -86,37 +93,86 @@ def _make_folder(folder: AnyPath) -> None:
         Path(folder).mkdir(exist_ok=True)
     except FileExistsError as error:
         raise LocalFileError(path=folder, problem="is not a folder") from error
-    except OSError as error:
-        raise LocalFileError(path=folder, problem=(error.strerror or str(error)).lower()) from error
+    except (OSError, ValueError) as error:
+        raise LocalFileError(path=folder, problem=problem(error)) from error
 
 
-def _jobs(sources: Iterable[AnyPath], name: Callable[[Path], AnyPath]) -> Iterator[Job]:
-    claimed: dict[str, Path] = {}
-    for source in map(Path, sources):
-        destination = Path(name(source))
-        yield Job(source, destination, _refusal(source, destination, claimed))
+def _jobs(
+    sources: Iterable[_Source],
+    name: Callable[[Path], AnyPath],
+    *,
+    known: Iterable[_Source],
+    file_format: FileFormat | None,
+) -> Iterator[Job]:
+    places = _Places(known)
+    for source in sources:
+        destination = Path(name(source.path))
+        refusal = _without_format(destination) if file_format is None else None
+        yield Job(source.path, destination, refusal or places.refusal(source, destination))
 
 
-def _refusal(source: Path, destination: Path, claimed: dict[str, Path]) -> HndsrError | None:
-    """Claim a destination, or say why it cannot be."""
+def _accepted(jobs: Iterable[Job]) -> list[Job]:
+    accepted = list(jobs)
+    for job in accepted:
+        if job.refusal is not None:
+            raise job.refusal
+    return accepted
+
+
+def _without_format(destination: Path) -> ArgumentError | None:
     try:
         format_of(destination)
     except ArgumentError as error:
         return error
-    place = os.path.realpath(destination)
-    if place == os.path.realpath(source):
-        return DestinationError(path=destination, problem="is the source itself; name another destination")
-    first = claimed.setdefault(place, source)
-    if first is not source:
-        return DestinationError(path=destination, problem=f"would be made of {first} and of {source}; name two")
     return None
 
 
-def _checked(jobs: list[Job]) -> list[Job]:
-    sources = {os.path.realpath(job.source) for job in jobs}
-    for job in jobs:
-        if job.refusal is not None:
-            raise job.refusal
-        if os.path.realpath(job.destination) in sources:
-            raise DestinationError(path=job.destination, problem="is one of the sources; name another destination")
-    return jobs
+@dataclass(frozen=True)
+class _Source:
+    path: Path
+    place: str
+    """Its path without links."""
+
+
+class _Places:
+    """What a batch reads, as far as that is known, and what it makes of which source."""
+
+    def __init__(self, known: Iterable[_Source]) -> None:
+        self._read = {source.place for source in known}
+        self._made: dict[str, _Source] = {}
+
+    def refusal(self, source: _Source, destination: Path) -> DestinationError | None:
+        """Claim a destination, or say why it cannot be."""
+        self._read.add(source.place)
+        place = _real_path(destination)
+        conflict = self._conflict(source, place)
+        if conflict is not None:
+            return DestinationError(path=destination, problem=conflict)
+        self._made[place] = source
+        return None
+
+    def _conflict(self, source: _Source, place: str) -> str | None:
+        if place == source.place:
+            return "is the source itself; name another destination"
+        if place in self._read:
+            return "is one of the sources; name another destination"
+        if source.place in self._made:
+            return f"would be made of {source.path}, which the batch makes as well; leave that out of the sources"
+        first = self._made.get(place)
+        if first is None:
+            return None
+        if first.place == source.place:
+            return f"would be made twice, for {source.path} is listed twice; list it once"
+        return f"would be made of {first.path} and of {source.path}; give them two names or folders"
+
+
+def _located(source: AnyPath) -> _Source:
+    path = Path(source)
+    return _Source(path, _real_path(path))
+
+
+def _real_path(path: Path) -> str:
+    try:
+        return os.path.realpath(path)
+    except ValueError:  # no file can have the name, which its own outcome says
+        return str(path)

@@ -7,6 +7,7 @@ import os
 from importlib.metadata import version
 
 from hndsr_client import _commands
+from hndsr_client._core.files import EXTENSIONS
 from hndsr_client._exit_codes import (
     DEADLINE,
     INTERRUPTED,
@@ -18,7 +19,6 @@ from hndsr_client._exit_codes import (
     UNFORESEEN,
     USAGE,
 )
-from hndsr_client._files import EXTENSIONS
 
 TARGET_VARIABLE = "HNDSR_TARGET"
 DEFAULT_TARGET = "127.0.0.1:50051"
@@ -99,6 +99,12 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=_commands.compare)
     parser.add_argument("image", metavar="IMAGE", help="the image file to measure")
     parser.add_argument("reference", metavar="REFERENCE", help="the image file that is taken for the truth")
+    parser.add_argument(
+        "--data-range",
+        type=float,
+        metavar="SPAN",
+        help="span of the values that the images use, such as 3000 for reflectances (default: that of the sample type)",
+    )
     _add_connection(parser)
 
 

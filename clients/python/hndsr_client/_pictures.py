@@ -17,7 +17,7 @@ from hndsr_client.errors import ArgumentError, LocalFileError
 from hndsr_client.results import Upscaled
 
 try:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 except ImportError as error:
     raise ImportError(
         "pictures need Pillow, which is not installed; install it with: pip install 'hndsr-client[notebook]'"
@@ -25,6 +25,10 @@ except ImportError as error:
 
 AnyImage = npt.NDArray[Any] | Upscaled | bytes | str | os.PathLike[str]
 """An array (height, width, 3) of uint8 or uint16, what `upscale` answers, an image file's content, or its path."""
+
+
+_WIDE_MODES = {"I": "integers of 32 bits, or with a sign", "F": "floats"}
+"""Pillow's modes that it narrows to 8 bits by clipping."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,17 +107,26 @@ def _checked(image: Any, mask: Mask | None) -> Picture:
         raise ArgumentError(f"the image's shape is {image.shape}, accepted is (height, width, 3)")
     if image.dtype.kind != "u" or image.dtype.itemsize > 2:
         raise ArgumentError(f"the image's dtype is {image.dtype}, accepted are uint8 and uint16")
-    if mask is not None and (mask.dtype != np.bool_ or mask.shape != image.shape[:2]):
-        raise ArgumentError(f"the mask is {mask.dtype} of shape {mask.shape}, accepted is bool of {image.shape[:2]}")
+    if mask is not None:
+        _check_mask(mask, image.shape[:2])
     return Picture(image.astype(image.dtype.newbyteorder("="), copy=False), mask)
+
+
+def _check_mask(mask: Any, shape: tuple[int, ...]) -> None:
+    if not isinstance(mask, np.ndarray):
+        raise ArgumentError(f"the mask is {type(mask).__name__}, accepted is an array of bool of {shape}")
+    if mask.dtype != np.bool_ or mask.shape != shape:
+        raise ArgumentError(f"the mask is {mask.dtype} of shape {mask.shape}, accepted is bool of {shape}")
 
 
 def _read(source: bytes | str | os.PathLike[str]) -> tuple[npt.NDArray[Any], Mask | None]:
     name = "the image" if isinstance(source, bytes) else os.fspath(source)
     try:
         return _decode(source if isinstance(source, bytes) else Path(source).read_bytes())
-    except ArgumentError:
-        raise
+    except _RefusedFileError as error:
+        raise ArgumentError(f"{name}: {error}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ArgumentError(f"{name}: more pixels than Pillow reads safely; pass a part of them as an array") from error
     except (UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise ArgumentError(f"{name}: no image file that Pillow reads; pass its pixels as an array") from error
     except OSError as error:
@@ -129,15 +142,24 @@ def _decode(content: bytes) -> tuple[npt.NDArray[Any], Mask | None]:
 
 
 def _bands(content: bytes) -> npt.NDArray[Any]:
+    """The samples, turned upright as a gateway turns them."""
     image = Image.open(io.BytesIO(content))
-    if image.mode == "I;16":
-        return np.asarray(image).astype(np.uint16)
-    if any(";16" in _raw_mode(tile.args) for tile in image.tile):
-        raise ArgumentError(
-            "the image file has colours of 16 bits, of which Pillow reads 8; pass its pixels as an array"
+    sixteen = image.mode.startswith("I;16")
+    if image.mode in _WIDE_MODES:
+        raise _RefusedFileError(
+            f"its samples are {_WIDE_MODES[image.mode]}; scale them to 8 or 16 bits and pass them as an array"
         )
-    return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+    if not sixteen and any(";16" in _raw_mode(tile.args) for tile in image.tile):
+        raise _RefusedFileError("it has colours of 16 bits, of which Pillow reads 8; pass its pixels as an array")
+    upright = ImageOps.exif_transpose(image)
+    if sixteen:
+        return np.asarray(upright).astype(np.uint16)
+    return np.asarray(upright.convert("RGBA" if image.has_transparency_data else "RGB"))
 
 
 def _raw_mode(arguments: Any) -> str:
     return str(arguments[0] if isinstance(arguments, tuple) else arguments)
+
+
+class _RefusedFileError(Exception):
+    """A file that Pillow reads, but not as it is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from rich.console import Console
 from rich.markup import escape
@@ -23,7 +23,7 @@ def waiting(text: str, *, estimate_s: float | None = None, shown: bool) -> Itera
     """
     about = "" if estimate_s is None else f"of about {estimate_s:.0f} s if the server is idle"
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn(about))
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown) as progress:
+    with _entered(Progress(*columns, console=Console(stderr=True), transient=True), shown=shown) as progress:
         progress.add_task(escape(text), total=None)
         yield
 
@@ -38,8 +38,13 @@ def counting(text: str, *, total: int, shown: bool) -> Iterator[Callable[[], Non
         shown: False shows nothing.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
     # What is written to the standard output belongs there, not above the bar.
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False, disable=not shown) as progress:
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+    with _entered(bar, shown=shown) as progress:
         task = progress.add_task(escape(text), total=total)
         yield lambda: progress.advance(task)
+
+
+def _entered(progress: Progress, *, shown: bool) -> AbstractContextManager[Progress]:
+    # Before version 14.2 of rich, a progress that is disabled ends with an empty line.
+    return progress if shown else nullcontext(progress)

@@ -9,26 +9,25 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import grpc
+from typing_extensions import Unpack
 
 from hndsr.v1.upscale_pb2_grpc import UpscaleServiceStub
 from hndsr_client._core import calls
 from hndsr_client._core.calls import Call, Image, ResultT
 from hndsr_client._core.checks import checked_metadata, checked_timeout_s
-from hndsr_client._core.connection import Connection
+from hndsr_client._core.connection import CALL_ERRORS, Connection
 from hndsr_client._core.parameters import UpscaleParameters, spelled_out
 from hndsr_client._core.pixels import Mask
 from hndsr_client._core.requests import FileFormat, SampleType
 from hndsr_client._core.retries import Attempts
+from hndsr_client._tasks import in_time, is_cancelled, to_the_end
 from hndsr_client.connection import Keepalive, Retry, Tls
 from hndsr_client.embedded import EmbeddedGateway, started
-from hndsr_client.errors import ArgumentError, ServiceError, UnavailableError
+from hndsr_client.errors import ArgumentError, ServiceError
 from hndsr_client.results import Encoded, Plan, Quality, ServiceInfo, Upscaled, UpscaleMetadata
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 AsyncMetadata = Mapping[str, str] | Callable[[], Mapping[str, str]] | Callable[[], Awaitable[Mapping[str, str]]]
 """What is sent beside every request, or a function, plain or async, that is asked for it before every attempt."""
@@ -49,7 +48,7 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         tls: bool | Tls | None = None,
         metadata: AsyncMetadata | None = None,
         retry: Retry | None = Retry(),  # noqa: B008  frozen
-        keepalive: Keepalive = Keepalive(),  # noqa: B008  frozen
+        keepalive: Keepalive | None = Keepalive(),  # noqa: B008  frozen
         _gateway: EmbeddedGateway | None = None,
     ) -> None:
         """Connect when first needed.
@@ -59,9 +58,10 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
             timeout_s: Seconds that each call may take; None: as long as it takes.
             tls: Whether the connection is encrypted, or how; True: as `Tls()`.
             metadata: Sent beside every request, for instance {"authorization": "Bearer ..."}; or a function, which may
-                be async, that is asked for it before every attempt, so that a token may change.
+                be async, that is asked for it before every attempt, so that a token may change. One that is async ends
+                with the call's time; a plain one holds up the loop.
             retry: How calls are tried again; None: never.
-            keepalive: When the connection is pinged.
+            keepalive: When the connection is pinged; None: never.
             _gateway: The gateway to stop in the end, for `embedded`.
 
         Raises:
@@ -223,13 +223,23 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         )
         return await self._run(call, timeout_s)
 
-    async def compare(self, image: Image, reference: Image, *, timeout_s: float | None = None) -> Quality:
+    async def compare(
+        self, image: Image, reference: Image, *, data_range: float | None = None, timeout_s: float | None = None
+    ) -> Quality:
         """How close an image comes to a reference of the same size and sample type.
 
+        Args:
+            image: What is measured.
+            reference: What is taken for the truth.
+            data_range: The span of values that the images use, such as 3000 for reflectances of 0 to 3000 in 16 bits;
+                None: all values of the sample type.
+            timeout_s: Seconds until it must be done; None: as long as the client's calls may take.
+
         Raises:
+            ArgumentError: The data range is no number above 0.
             LocalFileError: An image file cannot be read.
         """
-        return await self._run(partial(calls.compare, image, reference), timeout_s)
+        return await self._run(partial(calls.compare, image, reference, data_range=data_range), timeout_s)
 
     async def _run(self, make: Callable[[], Call[ResultT]], timeout_s: float | None) -> ResultT:
         call = await asyncio.to_thread(make)
@@ -243,28 +253,29 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
                     raise
             else:
                 attempts.succeed()
-                return await asyncio.to_thread(call.read, response)
+                return await to_the_end(call.read, response)
 
     async def _attempt(self, call: Call[Any], attempts: Attempts) -> Any:
-        metadata = await self._asked_metadata()
+        metadata = await self._asked_metadata(attempts)
+        self._connection.check_open(attempts)
         try:
             return await self._method(call.method)(call.request, timeout=attempts.remaining_s(), metadata=metadata)
-        except grpc.RpcError as error:
+        except CALL_ERRORS as error:
             failure = self._connection.failure(error, attempts)
             if self._gateway is not None and self._connection.is_lost(failure):
                 await asyncio.to_thread(self._gateway.check_alive)
             raise failure from error
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             # So gRPC ends the calls of a channel that is closed; a task that is cancelled looks the same.
-            if not self._connection.closed or _is_cancelled():
+            if is_cancelled():
                 raise
-            raise UnavailableError("the client was closed", reason="CANCELLED", code="CANCELLED") from None
+            raise self._connection.failure(error, attempts) from None
 
-    async def _asked_metadata(self) -> tuple[tuple[str, str], ...]:
+    async def _asked_metadata(self, attempts: Attempts) -> tuple[tuple[str, str], ...]:
         if not callable(self._metadata):
             return self._metadata
         answer = self._metadata()
-        return checked_metadata(await answer if inspect.isawaitable(answer) else answer)
+        return checked_metadata(await in_time(answer, attempts) if inspect.isawaitable(answer) else answer)
 
     async def _is_closed_within(self, pause_s: float) -> bool:
         try:
@@ -282,12 +293,6 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
             raise ArgumentError("the client belongs to another event loop; make one for each")
         method: Callable[..., Awaitable[Any]] = getattr(self._stub, name)
         return method
-
-
-def _is_cancelled() -> bool:
-    """Whether the task itself was cancelled; Python 3.10 cannot tell."""
-    cancelling = getattr(asyncio.current_task(), "cancelling", None)
-    return cancelling is not None and cancelling() > 0
 
 
 def _channel(connection: Connection) -> Any:

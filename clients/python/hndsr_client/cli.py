@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from hndsr_client._exit_codes import INTERRUPTED, LOCAL_FILE, OK, exit_code
 from hndsr_client._messages import error_message
@@ -26,10 +28,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     from hndsr_client._parser import make_parser  # noqa: PLC0415  gRPC takes long to import, and may be interrupted
 
+    _prepare_streams()
     namespace = make_parser().parse_args(arguments)
     code = namespace.run(namespace)
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     return OK if code is None else int(code)
+
+
+def _prepare_streams() -> None:
+    """Let no name of a file, and no stream that was closed before the start, end a command when its work is done."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  it stays open
 
 
 def _fail(message: str, code: int) -> int:
@@ -40,7 +52,8 @@ def _fail(message: str, code: int) -> int:
 def _fail_output(error: OSError) -> int:
     """End quietly for a reader that has gone, with a message for any other failure of the standard streams."""
     # Python would flush the output once more as it ends, and fail again.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return LOCAL_FILE if isinstance(error, BrokenPipeError) else _fail(str(error), LOCAL_FILE)
 
 

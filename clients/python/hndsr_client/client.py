@@ -7,15 +7,16 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import grpc
+from typing_extensions import Unpack
 
 from hndsr.v1.upscale_pb2_grpc import UpscaleServiceStub
 from hndsr_client._core import calls
 from hndsr_client._core.calls import Call, Image, ResultT
 from hndsr_client._core.checks import checked_hook, checked_metadata, checked_timeout_s
-from hndsr_client._core.connection import Connection
+from hndsr_client._core.connection import CALL_ERRORS, Connection
 from hndsr_client._core.parameters import UpscaleParameters, spelled_out
 from hndsr_client._core.pixels import Mask
 from hndsr_client._core.requests import FileFormat, SampleType
@@ -24,9 +25,6 @@ from hndsr_client.connection import Keepalive, Retry, Tls
 from hndsr_client.embedded import EmbeddedGateway
 from hndsr_client.errors import ServiceError
 from hndsr_client.results import Encoded, Plan, Quality, ServiceInfo, Upscaled, UpscaleMetadata
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 Metadata = Mapping[str, str] | Callable[[], Mapping[str, str]]
 """What is sent beside every request, or a function that is asked for it before every attempt."""
@@ -52,7 +50,7 @@ class Client(AbstractContextManager["Client"]):
         tls: bool | Tls | None = None,
         metadata: Metadata | None = None,
         retry: Retry | None = Retry(),  # noqa: B008  frozen
-        keepalive: Keepalive = Keepalive(),  # noqa: B008  frozen
+        keepalive: Keepalive | None = Keepalive(),  # noqa: B008  frozen
         _gateway: EmbeddedGateway | None = None,
     ) -> None:
         """Connect when first needed.
@@ -62,9 +60,10 @@ class Client(AbstractContextManager["Client"]):
             timeout_s: Seconds that each call may take; None: as long as it takes.
             tls: Whether the connection is encrypted, or how; True: as `Tls()`.
             metadata: Sent beside every request, for instance {"authorization": "Bearer ..."}; or a function that is
-                asked for it before every attempt, so that a token may change.
+                asked for it before every attempt, so that a token may change; what it takes counts towards a call's
+                time, but is not cut short when that is over.
             retry: How calls are tried again; None: never.
-            keepalive: When the connection is pinged.
+            keepalive: When the connection is pinged; None: never.
             _gateway: The gateway to stop in the end, for `embedded`.
 
         Raises:
@@ -231,13 +230,23 @@ class Client(AbstractContextManager["Client"]):
         )
         return self._run(call, timeout_s)
 
-    def compare(self, image: Image, reference: Image, *, timeout_s: float | None = None) -> Quality:
+    def compare(
+        self, image: Image, reference: Image, *, data_range: float | None = None, timeout_s: float | None = None
+    ) -> Quality:
         """How close an image comes to a reference of the same size and sample type.
 
+        Args:
+            image: What is measured.
+            reference: What is taken for the truth.
+            data_range: The span of values that the images use, such as 3000 for reflectances of 0 to 3000 in 16 bits;
+                None: all values of the sample type.
+            timeout_s: Seconds until it must be done; None: as long as the client's calls may take.
+
         Raises:
+            ArgumentError: The data range is no number above 0.
             LocalFileError: An image file cannot be read.
         """
-        return self._run(calls.compare(image, reference), timeout_s)
+        return self._run(calls.compare(image, reference, data_range=data_range), timeout_s)
 
     def _run(self, call: Call[ResultT], timeout_s: float | None) -> ResultT:
         attempts = self._connection.attempts(timeout_s)
@@ -254,9 +263,10 @@ class Client(AbstractContextManager["Client"]):
 
     def _attempt(self, call: Call[Any], attempts: Attempts) -> Any:
         metadata = checked_metadata(self._metadata()) if callable(self._metadata) else self._metadata
+        self._connection.check_open(attempts)
         try:
             return getattr(self._stub, call.method)(call.request, timeout=attempts.remaining_s(), metadata=metadata)
-        except grpc.RpcError as error:
+        except CALL_ERRORS as error:
             failure = self._connection.failure(error, attempts)
             if self._gateway is not None and self._connection.is_lost(failure):
                 self._gateway.check_alive()

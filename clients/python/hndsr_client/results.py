@@ -125,6 +125,8 @@ class Quality:
     """Peak signal-to-noise ratio; infinite for equal images."""
     ssim: float | None
     """Mean structural similarity, -1 to 1; None for images that are too small for it, or have invalid pixels."""
+    data_range: float
+    """The span of values that both are measured against."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from unit.client.test_client_embedded import fake, wait_for
 
-from hndsr_client import ArgumentError, AsyncClient, Client, ServiceInfo, UnavailableError
+from hndsr_client import ArgumentError, AsyncClient, Client, DeadlineError, ServiceInfo, UnavailableError
+from hndsr_client._core.files import Destination
 from hndsr_client.testing import FakeServer
 from hndsr_client.testing._servicer import NearestServicer
 
@@ -84,6 +85,36 @@ def test_cancelling_a_task_cancels_the_call(server: FakeServer, service: Nearest
     server.close()  # waits for the call, which would go on for ten minutes
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_cancelling_a_task_that_writes_leaves_no_file_that_appears_later(
+    server: FakeServer, source: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    begun, let_go, write = threading.Event(), threading.Event(), Destination.write
+
+    def held(destination: Destination, content: bytes) -> None:
+        begun.set()
+        let_go.wait(20)
+        write(destination, content)
+
+    monkeypatch.setattr(Destination, "write", held)
+    there_at_the_end: list[bool] = []
+
+    async def cancelled() -> bool:
+        async with AsyncClient(server.target) as client:
+            task = asyncio.create_task(client.upscale_file(source, folder / "made.png"))
+            task.add_done_callback(lambda _: there_at_the_end.append((folder / "made.png").exists()))
+            await asyncio.to_thread(begun.wait, 20)
+            for _ in range(times):
+                task.cancel()
+                await asyncio.wait([task], timeout=0.05)
+            let_go.set()
+            await asyncio.wait([task])
+            return task.cancelled()
+
+    assert asyncio.run(cancelled())
+    assert there_at_the_end == [(folder / "made.png").exists()]
+
+
 def test_closing_ends_calls_with_an_error_of_this_package(server: FakeServer, service: NearestServicer) -> None:
     server.delay_next(600)
 
@@ -117,6 +148,28 @@ def test_async_client_asks_an_async_function_for_metadata(server: FakeServer) ->
 
     asyncio.run(called())
     assert server.requests[0].metadata["authorization"] == "Bearer 1"
+
+
+def test_timeout_ends_an_async_function_for_metadata(server: FakeServer) -> None:
+    async def called() -> None:
+        async with AsyncClient(server.target, metadata=asyncio.Event().wait, timeout_s=0.1) as client:
+            await client.info()
+
+    with pytest.raises(DeadlineError, match=r"the metadata did not come within 0\.1 s"):
+        asyncio.run(called())
+
+
+@pytest.mark.parametrize("timeout_s", [None, 30])
+def test_async_client_passes_on_a_timeout_of_the_function_itself(server: FakeServer, timeout_s: float | None) -> None:
+    async def token() -> dict[str, str]:
+        raise asyncio.TimeoutError("of the token's server")
+
+    async def called() -> None:
+        async with AsyncClient(server.target, metadata=token, timeout_s=timeout_s) as client:
+            await client.info()
+
+    with pytest.raises(asyncio.TimeoutError, match="of the token's server"):
+        asyncio.run(called())
 
 
 def test_async_embedded_serves() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from hndsr_client import ArgumentError, AsyncClient, Client, DestinationError, InvalidRequestError, LocalFileError
-from hndsr_client._files import png_size_px
+from hndsr_client._core.files import png_size_px
 from hndsr_client.batch import FileOutcome, async_upscale_files, upscale_files
 from hndsr_client.testing._png import write_png
 from hndsr_client.testing._servicer import NearestServicer
@@ -228,7 +228,82 @@ def test_batch_reads_an_iterator_no_faster_than_it_begins_files(
 
     outcomes = upscale_files(sync_client, reading(), folder, max_concurrency=1)
     lengths = [len(read) for _ in outcomes]
-    assert lengths == [2, 3, 4, 5, 5]
+    assert lengths == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("fault", ["sources", "name"])
+def test_batch_tells_of_all_it_began_before_it_raises_what_the_caller_raises(
+    run: Run, sources: list[Path], folder: Path, fault: str
+) -> None:
+    def failing(given: Path) -> Path:
+        if given == sources[2]:
+            raise RuntimeError("no more")
+        return given
+
+    told: list[FileOutcome] = []
+    given = map(failing, sources) if fault == "sources" else iter(sources)
+    name = folder if fault == "sources" else lambda source: folder / failing(source).name
+    with pytest.raises(RuntimeError, match="no more"):
+        run(given, name, on_outcome=told.append, max_concurrency=2)
+    assert sorted(outcome.source for outcome in told) == sources[:2]
+
+
+def test_async_batch_tells_what_ended_while_it_waits_for_a_source(
+    target: str, sources: list[Path], folder: Path
+) -> None:
+    told = threading.Event()
+    in_time: list[bool] = []
+
+    def slow() -> Iterator[Path]:
+        yield sources[0]
+        in_time.append(told.wait(WAIT_S))
+
+    async def whole() -> None:
+        async with AsyncClient(target, retry=None) as client:
+            async for _ in async_upscale_files(client, slow(), folder, max_concurrency=2):
+                told.set()
+
+    asyncio.run(whole())
+    assert in_time == [True]
+
+
+@pytest.mark.parametrize("kind", [list, iter])
+def test_async_batch_reads_and_names_outside_the_loop(
+    target: str, sources: list[Path], folder: Path, kind: Callable[[list[Path]], Iterable[Path]]
+) -> None:
+    threads: list[int] = []
+
+    def name(source: Path) -> Path:
+        threads.append(threading.get_ident())
+        return folder / source.name
+
+    async def whole() -> None:
+        async with AsyncClient(target, retry=None) as client:
+            async for _ in async_upscale_files(client, kind(sources), name):
+                pass
+
+    asyncio.run(whole())
+    assert len(threads) == len(sources)
+    assert threading.get_ident() not in threads
+
+
+def test_batch_spares_a_source_that_is_read_later(run: Run, sources: list[Path], folder: Path) -> None:
+    before = sources[1].read_bytes()
+    run(iter(sources[:2]), {sources[0]: sources[1], sources[1]: folder / "b.png"}, overwrite=True, max_concurrency=1)
+    assert sources[1].read_bytes() == before
+
+
+def test_batch_tells_of_a_name_that_no_file_can_have(run: Run, sources: list[Path], folder: Path) -> None:
+    outcomes = run(["a\0.png", sources[0]], folder)
+    assert {str(outcome.source): type(outcome.error) for outcome in outcomes} == {
+        "a\0.png": LocalFileError,
+        str(sources[0]): type(None),
+    }
+
+
+def test_batch_takes_any_extension_where_the_format_is_given(run: Run, sources: list[Path], folder: Path) -> None:
+    run(sources[:1], {sources[0]: folder / "a.img"}, format="tiff")
+    assert (folder / "a.img").read_bytes()[:4] == b"II*\0"
 
 
 def test_batch_hands_out_what_ends_first(
@@ -247,8 +322,10 @@ def test_batch_begins_nothing_more_when_it_is_left(
 ) -> None:
     with closing(upscale_files(sync_client, sources, folder, max_concurrency=1)) as outcomes:
         next(outcomes)
-    sync_client.close()
-    assert len(service.requests) <= 2
+    for thread in threading.enumerate():
+        if thread.name.startswith("hndsr-batch"):
+            thread.join(WAIT_S)
+    assert len(service.requests) == 1
 
 
 def test_batch_leaves_nothing_of_files_under_way_when_the_client_is_closed(
@@ -296,4 +373,4 @@ def test_async_batch_begins_nothing_more_when_it_is_left(
             await anext(outcomes)
 
     asyncio.run(leave())
-    assert len(service.requests) <= 2
+    assert len(service.requests) == 1

@@ -14,7 +14,7 @@ import pytest
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_client import Client
-from hndsr_client._files import png_size_px
+from hndsr_client._core.files import png_size_px
 from hndsr_client._report import quality_line, quality_table, upscaled_line
 from hndsr_client.cli import main
 from hndsr_client.results import Quality, QualityReport
@@ -45,9 +45,10 @@ def reference(folder: Path) -> Path:
 
 
 @pytest.fixture
-def source_off_by_one(folder: Path) -> Path:
-    path = folder / "off.png"
-    path.write_bytes(write_png(SOURCE + np.uint8(1)))
+def truth(folder: Path) -> Path:
+    """The target of the source at scale 4, as it is."""
+    path = folder / "truth.png"
+    path.write_bytes(write_png(SOURCE.repeat(4, 0).repeat(4, 1)))
     return path
 
 
@@ -120,21 +121,28 @@ def test_upscale_prints_how_close_it_comes_as_json(
 
 
 def test_compare_says_how_close_an_image_is(
-    target: str, source: Path, source_off_by_one: Path, capsys: pytest.CaptureFixture[str]
+    target: str, truth: Path, reference: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["compare", str(source_off_by_one), str(source), "--target", target])
-    assert capsys.readouterr().out == "PSNR 48.13 dB, SSIM -\n"
+    main(["compare", str(reference), str(truth), "--target", target])
+    assert capsys.readouterr().out.startswith("PSNR 48.13 dB, SSIM ")
 
 
-def test_compare_says_that_images_are_equal(target: str, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["compare", str(source), str(source), "--target", target])
+def test_compare_takes_the_span_of_values(
+    target: str, truth: Path, reference: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["compare", str(reference), str(truth), "--target", target, "--json", "--data-range", "100"])
+    assert json.loads(capsys.readouterr().out)["data_range"] == 100
+
+
+def test_compare_says_that_images_are_equal(target: str, truth: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["compare", str(truth), str(truth), "--target", target])
     assert capsys.readouterr().out.startswith("PSNR infinite, ")
 
 
 def test_compare_prints_json_without_an_infinite_number(
-    target: str, source: Path, capsys: pytest.CaptureFixture[str]
+    target: str, truth: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["compare", str(source), str(source), "--target", target, "--json"])
+    main(["compare", str(truth), str(truth), "--target", target, "--json"])
     assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["psnr_db"] == "Infinity"
 
 
@@ -144,11 +152,11 @@ def test_compare_exit_code_of_images_of_two_sizes(target: str, source: Path, ref
 
 @pytest.mark.parametrize(("ssim", "ending"), [(0.8104, "SSIM 0.810"), (None, "SSIM -")])
 def test_report_says_a_quality_on_one_line(ssim: float | None, ending: str) -> None:
-    assert quality_line(Quality(psnr_db=29.256, ssim=ssim)) == f"PSNR 29.26 dB, {ending}"
+    assert quality_line(Quality(psnr_db=29.256, ssim=ssim, data_range=255)) == f"PSNR 29.26 dB, {ending}"
 
 
 def test_report_sets_the_target_beside_bicubic() -> None:
-    report = QualityReport(result=Quality(29.256, 0.8104), bicubic=Quality(27.29, None), border_px=4)
+    report = QualityReport(result=Quality(29.256, 0.8104, 255), bicubic=Quality(27.29, None, 255), border_px=4)
     assert quality_table(report).splitlines() == [
         "         PSNR      SSIM",
         "target   29.26 dB  0.810",
@@ -171,7 +179,7 @@ def test_plan_says_size_and_time(target: str, capsys: pytest.CaptureFixture[str]
     [
         (("4000", "4000"), "2", "nearest 5ca1ab1e5ca1\n"),
         (("4000", "4000"), "2.01", " - exceeds this server's limit of 64 Mpx for one call\n"),
-        (("4000", "4001"), "1", " - its source exceeds this server's limit of 16 Mpx for one call\n"),
+        (("4000", "4001"), "1.5", " - its source exceeds this server's limit of 16 Mpx for one call\n"),
     ],
 )
 def test_plan_says_what_one_call_cannot_do(

@@ -76,7 +76,10 @@ def test_batch_says_which_file_failed(
 ) -> None:
     sources[0].write_bytes(b"no image")
     main(batch)
-    assert capsys.readouterr().err == f"hndsr: error: {sources[0]}: the file is no image [UNSUPPORTED_FORMAT]\n"
+    assert (
+        capsys.readouterr().err
+        == f"hndsr: error: {sources[0]}: the file is no PNG, JPEG, WebP or TIFF [UNSUPPORTED_FORMAT]\n"
+    )
 
 
 def test_batch_names_a_missing_file_once(
@@ -119,7 +122,7 @@ def test_batch_tells_programs_why_a_file_failed(
     line = json.loads(capsys.readouterr().out.splitlines()[0])
     assert line["error"] == {
         "type": "InvalidRequestError",
-        "message": "the file is no image",
+        "message": "the file is no PNG, JPEG, WebP or TIFF",
         "reason": "UNSUPPORTED_FORMAT",
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -201,6 +202,36 @@ def test_exit_code_of_a_reader_that_has_gone(target: str, environment: dict[str,
     )
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (6, b"")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict"])
+def test_output_that_cannot_show_a_name_escapes_it(target: str, source: Path, folder: Path, encoding: str) -> None:
+    made = os.fsencode(folder) + b"/\xe9.png"
+    ended = subprocess.run(
+        [*COMMAND, "upscale", source, made, "--target", target],
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert b"/\\udce9.png: 20 x 28 px" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [("info --target {target} >&-", 6), ("upscale {source} {made} --quiet --target {target} >&-", 0)],
+    ids=["needed", "not_needed"],
+)
+def test_exit_code_of_an_output_that_is_closed(target: str, source: Path, made: Path, command: str, code: int) -> None:
+    line = shlex.join(COMMAND) + " " + command.format(target=target, source=source, made=made)
+    ended = subprocess.run(["bash", "-c", line], capture_output=True, check=False)  # noqa: S607  any will do
+    assert (ended.returncode, ended.stderr) == (code, b"")
+
+
+def test_exit_code_of_a_failure_that_nobody_is_told_of() -> None:
+    line = shlex.join(COMMAND) + " info --target 127.0.0.1:1 --timeout 0.5 2>&-"
+    ended = subprocess.run(["bash", "-c", line], capture_output=True, check=False)  # noqa: S607  any will do
+    assert ended.returncode in {4, 5}
 
 
 def test_interrupt_ends_without_traceback_or_file(upscale: list[str], service: NearestServicer, folder: Path) -> None:

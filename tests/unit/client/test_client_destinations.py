@@ -52,7 +52,7 @@ def test_plan_jobs_names_files_by_a_function() -> None:
 
 def test_plan_jobs_refuses_destinations_that_are_one_by_a_link(folder: Path) -> None:
     (folder / "a.png").symlink_to("b.png")
-    with pytest.raises(DestinationError, match=r"b\.png: would be made of in/a\.png and of in/b\.png; name two"):
+    with pytest.raises(DestinationError, match=r"b\.png: would be made of in/a\.png and of in/b\.png; give them two names"):
         plan(SOURCES, folder)
 
 
@@ -76,8 +76,14 @@ def test_plan_jobs_refuses_an_extension() -> None:
         plan(SOURCES, lambda source: f"{source.stem}.gif")
 
 
+@pytest.mark.parametrize("suffix", ["/../../x", "/x", "x/"])
+def test_plan_jobs_refuses_a_suffix_that_leaves_the_folder(folder: Path, suffix: str) -> None:
+    with pytest.raises(ArgumentError, match="accepted is a part of a file's name"):
+        plan(SOURCES, folder, suffix=suffix)
+
+
 def test_plan_jobs_refuses_a_suffix_without_a_folder() -> None:
-    with pytest.raises(ArgumentError, match="go with a folder"):
+    with pytest.raises(ArgumentError, match="suffix goes with a folder"):
         plan(SOURCES, {}, suffix="_x4")
 
 
@@ -96,6 +102,45 @@ def test_plan_jobs_makes_no_folder_when_it_refuses(folder: Path) -> None:
     with pytest.raises(DestinationError):
         plan([*SOURCES, SOURCES[0]], folder / "new")
     assert list(folder.iterdir()) == []
+
+
+def test_plan_jobs_says_that_a_source_is_listed_twice(folder: Path) -> None:
+    with pytest.raises(DestinationError, match=r"made twice, for in/a\.png is listed twice"):
+        plan([SOURCES[0], SOURCES[0]], folder)
+
+
+def test_plan_jobs_takes_any_extension_where_the_format_is_given() -> None:
+    (job,) = plan(SOURCES[:1], lambda source: f"{source.stem}.img", file_format="tiff")
+    assert job == Job(SOURCES[0], Path("a.img"), None)
+
+
+def test_plan_jobs_takes_a_name_that_no_file_can_have_for_a_source_like_any(folder: Path) -> None:
+    assert [job.refusal for job in plan(["a\0.png", SOURCES[0]], folder)] == [None, None]
+
+
+def test_plan_jobs_refuses_a_folder_that_no_folder_can_be(folder: Path) -> None:
+    with pytest.raises(LocalFileError, match="embedded null byte"):
+        plan(SOURCES, folder / "a\0b")
+
+
+def refusals(sources: Iterable[AnyPath], into: Destinations, *, suffix: str = "") -> list[str]:
+    return ["" if job.refusal is None else str(job.refusal) for job in plan(iter(sources), into, suffix=suffix)]
+
+
+def test_plan_jobs_spares_a_source_that_a_mapping_names_when_the_sources_are_an_iterator() -> None:
+    first, second = refusals(SOURCES, {SOURCES[0]: SOURCES[1], SOURCES[1]: "c.png"})
+    assert (first, second) == ("in/b.png: is one of the sources; name another destination", "")
+
+
+def test_plan_jobs_spares_a_source_that_an_iterator_gave_before() -> None:
+    first, second = refusals(SOURCES, lambda source: "c.png" if source == SOURCES[0] else SOURCES[0])
+    assert (first, second) == ("", "in/a.png: is one of the sources; name another destination")
+
+
+def test_plan_jobs_makes_nothing_of_what_it_makes_when_the_sources_are_an_iterator(folder: Path) -> None:
+    first, second = refusals([folder / "a.png", folder / "a_x4.png"], folder, suffix="_x4")
+    assert first == ""
+    assert second.endswith("a_x4.png, which the batch makes as well; leave that out of the sources")
 
 
 def test_plan_jobs_tells_of_a_place_taken_when_the_sources_are_an_iterator(folder: Path) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_client import ArgumentError, Client, DestinationError, HndsrError, ImageTooLargeError, LocalFileError
-from hndsr_client._files import Destination, png_size_px
+from hndsr_client._core.files import Destination, png_size_px
 from hndsr_client.testing._servicer import NearestServicer
 
 
@@ -95,6 +95,20 @@ def test_upscale_file_follows_a_link(client: Client, source: Path, folder: Path)
     assert ((folder / "link.png").is_symlink(), png_size_px(folder / "made.png")) == (True, (20, 28))
 
 
+def test_upscale_file_refuses_the_reference_as_destination(client: Client, source: Path) -> None:
+    reference = source.with_name("truth.png")
+    reference.write_bytes(source.read_bytes())
+    with pytest.raises(DestinationError, match="is the reference itself"):
+        client.upscale_file(source, reference, reference=reference, overwrite=True)
+
+
+def test_upscale_file_refuses_a_destination_that_is_no_regular_file(client: Client, source: Path) -> None:
+    pipe = source.with_name("pipe.png")
+    os.mkfifo(pipe)
+    with pytest.raises(LocalFileError, match="is no regular file"):
+        client.upscale_file(source, pipe, overwrite=True)
+
+
 @pytest.mark.parametrize("make", ["same", "symlink", "hardlink"])
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_upscale_file_refuses_the_source_as_destination(
@@ -131,6 +145,20 @@ def test_destination_takes_its_format_from_the_extension(
     source: Path, folder: Path, name: str, file_format: str
 ) -> None:
     assert Destination(folder / name, source=source).format == file_format
+
+
+def test_upscale_file_takes_any_extension_where_the_format_is_given(client: Client, source: Path, folder: Path) -> None:
+    client.upscale_file(source, folder / "made.img", format="tiff")
+    assert (folder / "made.img").read_bytes()[:4] == b"II*\0"
+
+
+@pytest.mark.parametrize("which", ["source", "destination", "reference"])
+def test_upscale_file_refuses_a_name_that_no_file_can_have(
+    client: Client, source: Path, folder: Path, which: str
+) -> None:
+    paths = {"source": source, "destination": folder / "made.png", "reference": source} | {which: folder / "a\0.png"}
+    with pytest.raises(LocalFileError, match="embedded null byte"):
+        client.upscale_file(**paths)
 
 
 def test_upscale_file_refuses_a_folder_as_destination(client: Client, source: Path, folder: Path) -> None:

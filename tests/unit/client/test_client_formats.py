@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +15,20 @@ from hndsr.v1 import upscale_pb2 as pb
 from hndsr_client import ArgumentError, Client, ImageTooLargeError, InvalidRequestError, LocalFileError, Quality
 from hndsr_client.testing import FakeServer
 from hndsr_client.testing._files import read_file
+from hndsr_client.testing._png import write_png
 from hndsr_client.testing._servicer import NearestServicer
 
 IMAGE = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
 TWICE = IMAGE.repeat(2, axis=0).repeat(2, axis=1)
 FORMATS = ["png", "jpeg", "webp", "tiff"]
 LARGE = np.broadcast_to(np.uint8(0), (10_000, 10_000, 3))
+
+
+@pytest.fixture
+def twice(folder: Path) -> Path:
+    path = folder / "twice.png"
+    path.write_bytes(write_png(TWICE))
+    return path
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
@@ -98,12 +107,12 @@ def test_upscale_file_sends_how_the_file_is_made(
 @pytest.mark.parametrize("name", ["upscale", "upscale_encoded"])
 def test_quality_says_how_close_the_result_comes(client: Client, source: Path, name: str) -> None:
     quality = getattr(client, name)(source, scale=2, reference=TWICE).quality
-    assert quality.result == Quality(psnr_db=math.inf, ssim=None)
+    assert quality.result == Quality(psnr_db=math.inf, ssim=None, data_range=255)
 
 
 def test_upscale_file_says_how_close_the_result_comes(client: Client, source: Path, folder: Path) -> None:
     quality = client.upscale_file(source, folder / "made.png", scale=2, reference=TWICE).quality
-    assert quality.result == Quality(psnr_db=math.inf, ssim=None)
+    assert quality.result == Quality(psnr_db=math.inf, ssim=None, data_range=255)
 
 
 def test_quality_is_none_without_a_reference(client: Client) -> None:
@@ -111,8 +120,8 @@ def test_quality_is_none_without_a_reference(client: Client) -> None:
 
 
 @pytest.mark.parametrize("given", [lambda path: path, str, Path.read_bytes], ids=["path", "text", "content"])
-def test_reference_may_be_a_file(client: Client, source: Path, given: Callable[[Path], object]) -> None:
-    assert client.upscale(IMAGE, scale=1, reference=given(source)).quality.result.psnr_db == math.inf
+def test_reference_may_be_a_file(client: Client, twice: Path, given: Callable[[Path], object]) -> None:
+    assert client.upscale(IMAGE, scale=2, reference=given(twice)).quality.result.psnr_db == math.inf
 
 
 def test_reference_of_another_size_is_refused_by_the_server(client: Client) -> None:
@@ -143,13 +152,24 @@ def test_image_and_reference_share_a_message(client: Client, call: Callable[[Cli
 
 
 def test_compare_says_how_close_two_images_are(client: Client) -> None:
-    assert client.compare(TWICE, TWICE // 2) == Quality(
-        psnr_db=pytest.approx(10 * math.log10(255**2 / np.mean((TWICE.astype(float) - TWICE // 2) ** 2))), ssim=None
-    )
+    inside = TWICE[4:-4, 4:-4].astype(float)
+    psnr_db = 10 * math.log10(255**2 / np.mean((inside - inside // 2) ** 2))
+    assert client.compare(TWICE, TWICE // 2) == Quality(psnr_db=pytest.approx(psnr_db), ssim=None, data_range=255)
 
 
-def test_compare_takes_files(client: Client, source: Path) -> None:
-    assert client.compare(source, source.read_bytes()).psnr_db == math.inf
+def test_compare_measures_against_the_data_range_that_is_given(client: Client) -> None:
+    whole, span = client.compare(TWICE, TWICE // 2), client.compare(TWICE, TWICE // 2, data_range=25.5)
+    assert (span.data_range, span.psnr_db) == (25.5, pytest.approx(whole.psnr_db - 20))
+
+
+@pytest.mark.parametrize("data_range", [0, -1.0, math.nan, True, "wide"])
+def test_compare_refuses_a_data_range_that_is_none(client: Client, data_range: Any) -> None:
+    with pytest.raises(ArgumentError, match="data_range"):
+        client.compare(TWICE, TWICE, data_range=data_range)
+
+
+def test_compare_takes_files(client: Client, twice: Path) -> None:
+    assert client.compare(twice, twice.read_bytes()).psnr_db == math.inf
 
 
 def test_compare_names_a_file_that_cannot_be_read(client: Client, folder: Path) -> None:

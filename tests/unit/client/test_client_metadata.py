@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import grpc
 import pytest
 
 from hndsr_client import ArgumentError, Client, Keepalive, Retry, UnavailableError
@@ -95,12 +96,55 @@ def test_keepalive_refuses_what_grpc_would_not_do(change: dict[str, float]) -> N
         Keepalive(**change)
 
 
-def test_keepalive_reaches_the_channel(client_type: Callable[..., Client]) -> None:
-    with client_type("127.0.0.1:1", keepalive=Keepalive(time_s=30, timeout_s=5)) as client:
-        options = dict(client._connection.options)
+@pytest.fixture(params=["insecure_channel", "secure_channel"])
+def channel_options(
+    request: pytest.FixtureRequest, client_type: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, object]]:
+    """What a client gives gRPC for its channel, which keeps it to itself."""
+    module = grpc if client_type is Client else grpc.aio
+    make, given = getattr(module, request.param), {}
+
+    def noted(*arguments: object, options: Sequence[tuple[str, object]]) -> object:
+        given.update(options)
+        return make(*arguments, options=options)
+
+    def options(**arguments: object) -> dict[str, object]:
+        tls = request.param == "secure_channel"
+        with (
+            client_type("127.0.0.1:1", tls=tls, retry=None, **arguments) as client,
+            pytest.raises(UnavailableError),
+        ):
+            client.info()
+        return given
+
+    monkeypatch.setattr(module, request.param, noted)
+    return options
+
+
+def test_keepalive_reaches_the_channel(channel_options: Callable[..., dict[str, object]]) -> None:
+    options = channel_options(keepalive=Keepalive(time_s=30, timeout_s=5))
     assert (options["grpc.keepalive_time_ms"], options["grpc.keepalive_timeout_ms"]) == (30_000, 5_000)
 
 
-def test_grpc_never_tries_again_by_itself(client_type: Callable[..., Client]) -> None:
-    with client_type("127.0.0.1:1") as client:
-        assert dict(client._connection.options)["grpc.enable_retries"] == 0
+def test_keepalive_may_be_left_out(channel_options: Callable[..., dict[str, object]]) -> None:
+    assert [name for name in channel_options(keepalive=None) if "keepalive" in name] == []
+
+
+def test_grpc_never_tries_again_by_itself(channel_options: Callable[..., dict[str, object]]) -> None:
+    assert channel_options()["grpc.enable_retries"] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"retry": False}, "retry is False, accepted are None and Retry"),
+        ({"retry": 3}, "retry is 3"),
+        ({"keepalive": 30}, "keepalive is 30, accepted are None and Keepalive"),
+    ],
+    ids=str,
+)
+def test_client_refuses_plans_of_another_kind(
+    client_type: Callable[..., Client], given: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        client_type("127.0.0.1:1", **given)

@@ -120,7 +120,7 @@ def test_build_parameters_refuses_what_no_message_can_carry(change: dict[str, ob
 
 def test_upscale_sends_every_parameter(client: Client, service: NearestServicer) -> None:
     client.upscale(
-        IMAGE,
+        IMAGE.astype(np.uint16),
         scale=3.14,
         steps=np.int64(8),
         texture=0.5,

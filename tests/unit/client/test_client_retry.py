@@ -32,6 +32,7 @@ from hndsr_client.testing import FakeServer
 from hndsr_client.testing._servicer import NearestServicer
 
 IMAGE = np.zeros((5, 7, 3), np.uint8)
+COMPARED = np.zeros((9, 9, 3), np.uint8)
 QUICK = Retry(initial_delay_s=0.001, max_delay_s=0.002)
 OVERLOADED = {"code": "RESOURCE_EXHAUSTED", "reason": "OVERLOADED", "retry_delay_s": 0.001}
 ANSWERED_LATER = [
@@ -99,7 +100,7 @@ def test_call_is_tried_once(retrying: Client, server: FakeServer, refusal: dict[
         lambda client: client.plan(5, 7),
         lambda client: client.upscale(IMAGE),
         lambda client: client.upscale_encoded(IMAGE),
-        lambda client: client.compare(IMAGE, IMAGE),
+        lambda client: client.compare(COMPARED, COMPARED),
     ],
     ids=["info", "plan", "upscale", "upscale_encoded", "compare"],
 )

@@ -6,24 +6,31 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy.typing as npt
 from google.protobuf.message import Message
+from typing_extensions import Unpack
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_client import results
 from hndsr_client._core import requests, responses
+from hndsr_client._core.files import Destination, read_source
 from hndsr_client._core.parameters import UpscaleParameters, build_parameters
 from hndsr_client._core.pixels import Mask
-from hndsr_client._files import Destination, read_source
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 Image = npt.NDArray[Any] | bytes | str | os.PathLike[str]
 """An array (height, width, 3) of uint8 or uint16, an image file's content, or its path."""
 ResultT = TypeVar("ResultT")
+
+
+class FileOptions(UpscaleParameters, total=False):
+    """How each file of a batch is made, as by `Client.upscale_file`."""
+
+    quality: int | None
+    lossless: bool | None
+    reference: Image | None
+    timeout_s: float | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -120,11 +127,12 @@ def upscale_file(
         DestinationError: The destination must not be written to.
         LocalFileError: A file cannot be read, or the destination cannot be written.
     """
-    target = Destination(destination, source=source, overwrite=overwrite)
+    kept = reference if isinstance(reference, (str, os.PathLike)) else None
+    target = Destination(destination, source=source, reference=kept, overwrite=overwrite, file_format=format)
     call = upscale_encoded(
         Path(source),
         mask=None,
-        format=target.format if format is None else format,
+        format=target.format,
         quality=quality,
         lossless=lossless,
         reference=reference,
@@ -139,14 +147,14 @@ def upscale_file(
     return Call(call.method, call.request, write)
 
 
-def compare(image: Image, reference: Image) -> Call[results.Quality]:
+def compare(image: Image, reference: Image, *, data_range: float | None) -> Call[results.Quality]:
     """Ask how close an image comes to a reference.
 
     Raises:
-        ArgumentError: An image that the request cannot carry.
+        ArgumentError: An image or a data range that the request cannot carry.
         LocalFileError: One of the files cannot be read.
     """
-    request = requests.compare_request(_content(image), _content(reference))
+    request = requests.compare_request(_content(image), _content(reference), data_range=data_range)
     return Call("Compare", request, responses.read_quality)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 
 from hndsr_client._core.checks import checked_target, checked_timeout_s
+from hndsr_client._core.files import problem
 from hndsr_client._core.requests import MAX_MESSAGE_BYTES
 from hndsr_client._core.retries import Attempts, Budget
 from hndsr_client._core.status import service_error
@@ -16,6 +17,9 @@ from hndsr_client.errors import ArgumentError, OverloadedError, ServiceError, Un
 
 ChannelOptions = tuple[tuple[str, Any], ...]
 TlsChoice = bool | Tls | None
+
+# What a call raises: a status, or, in the one or the other kind of client, that its channel was closed before.
+CALL_ERRORS = grpc.RpcError, ValueError, grpc.aio.UsageError
 
 CHANNEL_OPTIONS: ChannelOptions = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -46,7 +50,7 @@ class Connection:
         timeout_s: float | None,
         tls: TlsChoice,
         retry: Retry | None,
-        keepalive: Keepalive,
+        keepalive: Keepalive | None,
         local: bool,
     ) -> None:
         """Check what is given; nothing is called.
@@ -56,7 +60,7 @@ class Connection:
             timeout_s: Seconds that a call may take where it says nothing else.
             tls: How the channel is encrypted, if it is.
             retry: How calls are tried again, None for never.
-            keepalive: When the channel is pinged.
+            keepalive: When the channel is pinged, None for never.
             local: Whether the server is on this machine, where no proxy leads.
 
         Raises:
@@ -64,6 +68,8 @@ class Connection:
         """
         self.target = checked_target(target)
         self.closed = False
+        _check_kind("retry", retry, Retry)
+        _check_kind("keepalive", keepalive, Keepalive)
         self._timeout_s = checked_timeout_s(timeout_s)
         self._retry = retry
         self._budget = Budget(None if retry is None else retry.budget)
@@ -82,16 +88,44 @@ class Connection:
         allowed_s = self._timeout_s if timeout_s is None else checked_timeout_s(timeout_s)
         return Attempts(self._retry, self._budget, timeout_s=allowed_s)
 
-    def failure(self, error: grpc.RpcError, attempts: Attempts) -> ServiceError:
-        """The error of this package for one of gRPC's."""
-        return service_error(error, target=self.target, timeout_s=attempts.timeout_s, attempts=attempts.number)
+    def check_open(self, attempts: Attempts) -> None:
+        """Refuse to go on with a call of a client that was closed meanwhile.
+
+        Raises:
+            UnavailableError: It was.
+        """
+        if self.closed:
+            raise _closed(attempts)
+
+    def failure(self, error: BaseException, attempts: Attempts) -> ServiceError:
+        """The error of this package for what a call raised.
+
+        Raises:
+            BaseException: The error itself, if it is no status and the client was not closed.
+        """
+        if isinstance(error, grpc.RpcError):
+            return service_error(error, target=self.target, timeout_s=attempts.timeout_s, attempts=attempts.number)
+        if not self.closed:
+            raise error
+        return _closed(attempts)
 
     def is_lost(self, failure: ServiceError) -> bool:
         """Whether the server itself may be gone; one that closed or is overloaded is not."""
         return not self.closed and isinstance(failure, UnavailableError) and not isinstance(failure, OverloadedError)
 
 
-def _keepalive_options(keepalive: Keepalive) -> ChannelOptions:
+def _closed(attempts: Attempts) -> UnavailableError:
+    return UnavailableError("the client was closed", reason="CANCELLED", code="CANCELLED", attempts=attempts.number)
+
+
+def _check_kind(name: str, given: object, kind: type) -> None:
+    if given is not None and not isinstance(given, kind):
+        raise ArgumentError(f"{name} is {given!r}, accepted are None and {kind.__name__}")
+
+
+def _keepalive_options(keepalive: Keepalive | None) -> ChannelOptions:
+    if keepalive is None:
+        return ()
     return (
         ("grpc.keepalive_time_ms", round(keepalive.time_s * 1000)),
         ("grpc.keepalive_timeout_ms", round(keepalive.timeout_s * 1000)),
@@ -124,8 +158,8 @@ def _pem(name: str, given: Pem | None, kind: str) -> bytes | None:
     where = name if isinstance(given, bytes) else f"{name}: {given}"
     try:
         content = given if isinstance(given, bytes) else Path(given).read_bytes()
-    except OSError as error:
-        raise ArgumentError(f"{where}: {(error.strerror or str(error)).lower()}") from error
+    except (OSError, ValueError) as error:
+        raise ArgumentError(f"{where}: {problem(error)}") from error
     if b"ENCRYPTED PRIVATE KEY" in content or b"Proc-Type: 4,ENCRYPTED" in content:
         raise ArgumentError(f"{where}: the key is encrypted; decrypt it, or use another")
     if f"{kind}-----".encode() not in content:

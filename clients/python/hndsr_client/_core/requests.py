@@ -68,14 +68,24 @@ def upscale_request(
     return request
 
 
-def compare_request(image: Content, reference: Content) -> pb.CompareRequest:
+def compare_request(image: Content, reference: Content, *, data_range: float | None = None) -> pb.CompareRequest:
     """The request to say how close an image comes to a reference.
 
     Raises:
-        ArgumentError: One of them cannot be sent.
+        ArgumentError: One of them cannot be sent, or the data range is no number above 0.
     """
     check_size(_size_bytes(image) + _size_bytes(reference, of="reference"))
-    return pb.CompareRequest(image=pb.Image(**_fields(image)), reference=pb.Image(**_fields(reference)))
+    request = pb.CompareRequest(image=pb.Image(**_fields(image)), reference=pb.Image(**_fields(reference)))
+    if data_range is not None:
+        request.data_range = _checked_data_range(data_range)
+    return request
+
+
+def _checked_data_range(data_range: float) -> float:
+    is_number = isinstance(data_range, (int, float, np.integer, np.floating)) and not isinstance(data_range, bool)
+    if not is_number or not data_range > 0:
+        raise ArgumentError(f"data_range is {data_range!r}, accepted is a number above 0")
+    return float(data_range)
 
 
 def put_encoding(request: pb.UpscaleRequest, *, quality: int | None, lossless: bool | None) -> None:

@@ -132,7 +132,8 @@ def _report(report: pb.QualityReport) -> results.QualityReport:
 
 
 def _quality(quality: pb.Quality) -> results.Quality:
-    return results.Quality(psnr_db=quality.psnr_db, ssim=quality.ssim if quality.HasField("ssim") else None)
+    ssim = quality.ssim if quality.HasField("ssim") else None
+    return results.Quality(psnr_db=quality.psnr_db, ssim=ssim, data_range=quality.data_range)
 
 
 def _mirror(result: type[ResultT], message: Message, **converted: Any) -> ResultT:

@@ -5,12 +5,14 @@
 
     def test_my_program_tries_again():
         with FakeServer() as server, Client(server.target) as client:
-            server.fail_next(reason="OVERLOADED", code="RESOURCE_EXHAUSTED", retry_delay_s=0.01, times=2)
+            server.fail_next(reason="OVERLOADED", retry_delay_s=0.01, times=2)
             assert client.upscale(image, scale=2).image.shape == (2 * height, 2 * width, 3)
             assert [request.method for request in server.requests] == ["Upscale"] * 3
 
-It enlarges by the nearest neighbour, so that a test can tell each target pixel. Beside raw pixels it reads and writes
-PNG files of 8- or 16-bit RGB; other files need Pillow. Asynchronous tests use it in the same way, with `AsyncClient`.
+It enlarges by the nearest neighbour, so that a test can tell each target pixel. What a gateway refuses it refuses too,
+with the same status, reason and field, within the limits that its `info()` names. Beside raw pixels it reads and writes
+PNG files of 8- or 16-bit grey and RGB, with alpha; other files need Pillow. What only a gateway can do, such as colours
+of 16 bits in a TIFF file, is UNIMPLEMENTED. Asynchronous tests use it in the same way, with `AsyncClient`.
 """
 
 from hndsr_client.testing._recorded import RecordedRequest

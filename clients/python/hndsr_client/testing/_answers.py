@@ -3,53 +3,136 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from google.protobuf.duration_pb2 import Duration
 
 from hndsr.v1 import upscale_pb2 as pb
-from hndsr_client._core.pixels import Mask, Pixels, from_raw, to_raw
-from hndsr_client.errors import AnswerError
-from hndsr_client.testing._files import read_file, write_file
-from hndsr_client.testing._nearest import enlarge, measure, target_px
+from hndsr_client._core.pixels import to_raw
+from hndsr_client.testing._failures import Refusal
+from hndsr_client.testing._files import write_file
+from hndsr_client.testing._images import RAW, Picture, decode
+from hndsr_client.testing._nearest import BORDER_PX, measure, target_px
+from hndsr_client.testing._output import FORMATS, checked_format
+from hndsr_client.testing._parameters import (
+    DEFAULT_SCALE,
+    DEFAULTS,
+    MAX_SCALE,
+    MAX_STEPS,
+    MAX_TEXTURE,
+    MIN_SCALE,
+    Parameters,
+    Served,
+    check_cores,
+    check_data_range,
+    check_ranges,
+    checked,
+)
 
-MODEL = "nearest"
 VERSION = "0.1.0"
-DEFAULTS = pb.UpscaleOptions(steps=4, texture=0.1, seed=0)
-FORMATS = (
-    pb.IMAGE_FORMAT_PNG,
-    pb.IMAGE_FORMAT_RAW,
-    pb.IMAGE_FORMAT_JPEG,
-    pb.IMAGE_FORMAT_WEBP,
-    pb.IMAGE_FORMAT_TIFF,
+MAX_PLAN_SIDE_PX = 2**22
+LIMITS = pb.Limits(
+    max_source_px=16_000_000,
+    max_target_px=64_000_000,
+    max_message_bytes=2**29,
+    max_steps=MAX_STEPS,
+    max_texture=MAX_TEXTURE,
+    formats=FORMATS,
+    max_concurrent_requests=4,
+    max_queue_depth=32,
 )
 
 
-class Refusal(ValueError):  # noqa: N818  what a service makes of it is an error
-    """A request that the service refuses.
+def info(served: Served) -> pb.GetModelInfoResponse:
+    """The models and their limits."""
+    models = [_model(name, served.revision) for name in served.models]
+    return pb.GetModelInfoResponse(
+        models=models, default_model=served.models[0], limits=LIMITS, gateway_version=VERSION
+    )
 
-    Attributes:
-        reason: As the service names it.
-        code: Name of the status.
+
+def plan(request: pb.PlanUpscaleRequest, served: Served) -> pb.PlanUpscaleResponse:
+    """One tile.
+
+    Raises:
+        Refusal: The parameters or the size cannot be served.
     """
+    parameters = checked(request.parameters, served)
+    check_cores(request.cores_per_tile)
+    height_px, width_px = request.source_height_px, request.source_width_px
+    if not height_px or not width_px:
+        raise Refusal("the request holds no pixel", reason="EMPTY_IMAGE", field="image")
+    target = target_px(height_px, parameters.scale), target_px(width_px, parameters.scale)
+    if max(target) > MAX_PLAN_SIDE_PX:
+        message = f"a side of the target has {max(target):,} px, the limit is {MAX_PLAN_SIDE_PX:,} px"
+        raise Refusal(message, reason="IMAGE_TOO_LARGE", field="image")
+    answer = pb.Plan(
+        source_height_px=height_px,
+        source_width_px=width_px,
+        target_height_px=target[0],
+        target_width_px=target[1],
+        scale_numerator=parameters.scale.numerator,
+        scale_denominator=parameters.scale.denominator,
+        model=parameters.model,
+        revision=served.revision,
+        row_spans=[_span(height_px, parameters.scale)],
+        column_spans=[_span(width_px, parameters.scale)],
+        digest="d1ce",
+        cores_per_tile=request.cores_per_tile or 3,
+        options=parameters.options,
+    )
+    return pb.PlanUpscaleResponse(plan=answer, windows=9, estimated_time=Duration(seconds=2, nanos=500_000_000))
 
-    def __init__(self, message: object, *, reason: str, code: str = "INVALID_ARGUMENT") -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.code = code
+
+def upscale(request: pb.UpscaleRequest, served: Served) -> pb.UpscaleResponse:
+    """The nearest neighbours, in the format asked for, and how close they come to the reference.
+
+    Raises:
+        Refusal: The parameters, the image, the reference or the format cannot be served.
+        BeyondFakeError: The fake alone cannot read or write the file.
+    """
+    parameters = checked(request.parameters, served)
+    kind = request.WhichOneof("image")
+    source = decode(request, kind)
+    height_px, width_px = source.pixels.shape[:2]
+    size_px = target_px(height_px, parameters.scale), target_px(width_px, parameters.scale)
+    _check_px((height_px, width_px), LIMITS.max_source_px, field=kind or "image")
+    _check_px(size_px, LIMITS.max_target_px, field="encoded" if kind == "encoded" else "image")
+    check_ranges(request.parameters, source.pixels.dtype)
+    chosen = checked_format(request, source, size_px)
+    target = source.enlarged(parameters.scale)
+    response = _content(target, chosen, request.encoding)
+    response.metadata.MergeFrom(_metadata(parameters, served, size_px))
+    response.metadata.format, response.metadata.source_format = chosen, source.format
+    if request.HasField("reference"):
+        spans = [each.maximum - each.minimum for each in request.parameters.value_ranges]
+        quality = _measured(target, request.reference, data_range=max(spans, default=0.0))
+        response.quality.MergeFrom(pb.QualityReport(result=quality, bicubic=quality, border_px=BORDER_PX))
+    return response
 
 
-def info(revision: str) -> pb.GetModelInfoResponse:
-    """One model and its limits."""
-    model = pb.ModelInfo(
-        name=MODEL,
+def compare(request: pb.CompareRequest) -> pb.CompareResponse:
+    """How close the image comes to the reference.
+
+    Raises:
+        Refusal: One of them cannot be read, they differ in size or sample type, or are too small or large.
+        BeyondFakeError: The fake alone cannot read a file.
+    """
+    image = decode(request.image, request.image.WhichOneof("content"), of="image")
+    height_px, width_px = image.pixels.shape[:2]
+    _check_px((height_px, width_px), LIMITS.max_target_px, field="image")
+    check_data_range(request.data_range, image.pixels.dtype)
+    quality = _measured(image, request.reference, data_range=request.data_range)
+    return pb.CompareResponse(quality=quality, height_px=height_px, width_px=width_px, border_px=BORDER_PX)
+
+
+def _model(name: str, revision: str) -> pb.ModelInfo:
+    return pb.ModelInfo(
+        name=name,
         description="Nearest neighbour",
         revision=revision,
-        min_scale="1.5",
-        max_scale="8",
-        default_scale="4",
+        min_scale=MIN_SCALE,
+        max_scale=MAX_SCALE,
+        default_scale=DEFAULT_SCALE,
         default_options=DEFAULTS,
         generative=True,
         engine="numpy",
@@ -57,131 +140,29 @@ def info(revision: str) -> pb.GetModelInfoResponse:
         window_px=256,
         stride_px=224,
     )
-    limits = pb.Limits(
-        max_source_px=16_000_000,
-        max_target_px=64_000_000,
-        max_message_bytes=2**29,
-        max_steps=100,
-        max_texture=1.5,
-        formats=FORMATS,
-        max_concurrent_requests=4,
-        max_queue_depth=32,
-    )
-    return pb.GetModelInfoResponse(models=[model], default_model=MODEL, limits=limits, gateway_version=VERSION)
 
 
-def plan(request: pb.PlanUpscaleRequest, revision: str) -> pb.PlanUpscaleResponse:
-    """One tile.
-
-    Raises:
-        Refusal: The scale is no number, or another revision is required.
-    """
-    scale = _checked(request.parameters, revision)
-    height_px, width_px = request.source_height_px, request.source_width_px
-    answer = pb.Plan(
-        source_height_px=height_px,
-        source_width_px=width_px,
-        target_height_px=target_px(height_px, scale),
-        target_width_px=target_px(width_px, scale),
-        scale_numerator=scale.numerator,
-        scale_denominator=scale.denominator,
-        model=request.parameters.model or MODEL,
-        revision=revision,
-        row_spans=[_span(height_px, scale)],
-        column_spans=[_span(width_px, scale)],
-        digest="d1ce",
-        cores_per_tile=request.cores_per_tile or 3,
-        options=DEFAULTS,
-    )
-    return pb.PlanUpscaleResponse(plan=answer, windows=9, estimated_time=Duration(seconds=2, nanos=500_000_000))
+def _check_px(size_px: tuple[int, int], limit_px: int, *, field: str) -> None:
+    if size_px[0] * size_px[1] > limit_px:
+        message = f"an image has {size_px[0]} x {size_px[1]} px, the limit is {limit_px:,} px"
+        raise Refusal(message, reason="IMAGE_TOO_LARGE", field=field)
 
 
-def upscale(request: pb.UpscaleRequest, revision: str) -> pb.UpscaleResponse:
-    """The nearest neighbours, in the format asked for, and how close they come to the reference.
-
-    Raises:
-        Refusal: The image or the reference cannot be read, the answer cannot be written, the scale is no number, or
-            another revision is required.
-    """
-    scale = _checked(request.parameters, revision)
-    image, mask, source_format = decode(request, request.WhichOneof("image"))
-    target = enlarge(image, scale)
-    output_format = request.output_format or source_format
-    response = _content(target, None if mask is None else enlarge(mask, scale), output_format, request.encoding)
-    response.metadata.MergeFrom(_metadata(request, revision, target.shape))
-    response.metadata.format, response.metadata.source_format = output_format, source_format
-    if request.HasField("reference"):
-        quality = _measured(target, request.reference)
-        response.quality.MergeFrom(pb.QualityReport(result=quality, bicubic=quality))
-    return response
+def _content(target: Picture, chosen: pb.ImageFormat, encoding: pb.EncodingOptions) -> pb.UpscaleResponse:
+    if chosen == RAW:
+        return pb.UpscaleResponse(raw=to_raw(target.pixels, target.mask))
+    return pb.UpscaleResponse(encoded=write_file(target.planes(chosen), chosen, encoding))
 
 
-def compare(request: pb.CompareRequest) -> pb.CompareResponse:
-    """How close the image comes to the reference, without a border.
-
-    Raises:
-        Refusal: One of them cannot be read, or they differ in size or sample type.
-    """
-    image, _, _ = decode(request.image, request.image.WhichOneof("content"))
-    quality = _measured(image, request.reference)
-    return pb.CompareResponse(quality=quality, height_px=image.shape[0], width_px=image.shape[1])
-
-
-def decode(message: Any, kind: str | None) -> tuple[Pixels, Mask | None, pb.ImageFormat]:
-    """The image of a message that holds one, its mask, and the format it travelled in.
-
-    Raises:
-        Refusal: There is none, or it cannot be read.
-    """
-    if kind is None:
-        raise Refusal("the request holds no pixel", reason="EMPTY_IMAGE")
-    if kind == "raw":
-        try:
-            return (*from_raw(message.raw), pb.IMAGE_FORMAT_RAW)
-        except AnswerError as error:
-            raise Refusal(error, reason="RAW_IMAGE_INVALID") from error
-    try:
-        image, image_format = read_file(message.encoded)
-    except ValueError as error:
-        raise Refusal(error, reason="UNSUPPORTED_FORMAT") from error
-    return image, None, image_format
-
-
-def _checked(parameters: pb.UpscaleParameters, revision: str) -> Fraction:
-    """The scale, if the parameters can be served."""
-    if parameters.required_revision not in {"", revision}:
-        message = f"revision {parameters.required_revision!r} is required, {revision} is served"
-        raise Refusal(message, reason="REVISION_CHANGED", code="FAILED_PRECONDITION")
-    try:
-        scale = Fraction(parameters.scale or "4")
-    except (ValueError, ZeroDivisionError) as error:
-        raise Refusal(f"scale is {parameters.scale!r}", reason="SCALE_OUT_OF_RANGE") from error
-    if scale <= 0:
-        raise Refusal(f"scale is {parameters.scale!r}", reason="SCALE_OUT_OF_RANGE")
-    return scale
-
-
-def _content(
-    target: Pixels, mask: Mask | None, output_format: pb.ImageFormat, encoding: pb.EncodingOptions
-) -> pb.UpscaleResponse:
-    if output_format == pb.IMAGE_FORMAT_RAW:
-        return pb.UpscaleResponse(raw=to_raw(target, mask))
-    try:
-        return pb.UpscaleResponse(encoded=write_file(target, output_format, encoding))
-    except ValueError as error:
-        raise Refusal(error, reason="OUTPUT_UNSUPPORTED") from error
-
-
-def _metadata(request: pb.UpscaleRequest, revision: str, shape: tuple[int, ...]) -> pb.UpscaleMetadata:
-    scale = Fraction(request.parameters.scale or "4")
+def _metadata(parameters: Parameters, served: Served, size_px: tuple[int, int]) -> pb.UpscaleMetadata:
     return pb.UpscaleMetadata(
-        target_height_px=shape[0],
-        target_width_px=shape[1],
-        model=request.parameters.model or MODEL,
-        revision=revision,
-        options=request.parameters.options,
-        scale_numerator=scale.numerator,
-        scale_denominator=scale.denominator,
+        target_height_px=size_px[0],
+        target_width_px=size_px[1],
+        model=parameters.model,
+        revision=served.revision,
+        options=parameters.options,
+        scale_numerator=parameters.scale.numerator,
+        scale_denominator=parameters.scale.denominator,
         tiles=1,
         windows=9,
         cache_hits=2,
@@ -192,12 +173,12 @@ def _metadata(request: pb.UpscaleRequest, revision: str, shape: tuple[int, ...])
     )
 
 
-def _measured(image: npt.NDArray[Any], message: pb.Image) -> pb.Quality:
-    reference, _, _ = decode(message, message.WhichOneof("content"))
+def _measured(image: Picture, message: pb.Image, *, data_range: float) -> pb.Quality:
+    reference = decode(message, message.WhichOneof("content"), of="reference")
     try:
-        return measure(image, np.asarray(reference))
+        return measure(image.pixels, reference.pixels, data_range=data_range)
     except ValueError as error:
-        raise Refusal(error, reason="REFERENCE_MISMATCH") from error
+        raise Refusal(error, reason="REFERENCE_MISMATCH", field="reference") from error
 
 
 def _span(side_px: int, scale: Fraction) -> pb.Span:

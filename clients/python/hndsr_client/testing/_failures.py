@@ -1,4 +1,4 @@
-"""Failures that a test asks for, as a gateway would answer them."""
+"""Refusals of the fake's own and failures that a test asks for, as a gateway would answer them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,32 @@ from google.rpc import error_details_pb2, status_pb2
 
 from hndsr_client._core.status import DETAILS_KEY, DOMAIN
 from hndsr_client.errors import ArgumentError
+
+INVALID_ARGUMENT = "INVALID_ARGUMENT"
+CODES = {
+    "IMAGE_TOO_LARGE": INVALID_ARGUMENT,
+    "EMPTY_IMAGE": INVALID_ARGUMENT,
+    "UNSUPPORTED_FORMAT": INVALID_ARGUMENT,
+    "IMAGE_DAMAGED": INVALID_ARGUMENT,
+    "DECOMPRESSION_BOMB": INVALID_ARGUMENT,
+    "RAW_IMAGE_INVALID": INVALID_ARGUMENT,
+    "OUTPUT_UNSUPPORTED": INVALID_ARGUMENT,
+    "REFERENCE_MISMATCH": INVALID_ARGUMENT,
+    "SCALE_OUT_OF_RANGE": INVALID_ARGUMENT,
+    "OPTION_OUT_OF_RANGE": INVALID_ARGUMENT,
+    "PLAN_INCOMPATIBLE": INVALID_ARGUMENT,
+    "VALUE_RANGE_INVALID": INVALID_ARGUMENT,
+    "MODEL_NOT_FOUND": "NOT_FOUND",
+    "REVISION_CHANGED": "FAILED_PRECONDITION",
+    "OVERLOADED": "RESOURCE_EXHAUSTED",
+    "BACKEND_UNAVAILABLE": "UNAVAILABLE",
+    "BACKEND_MISMATCH": "INTERNAL",
+    "DEADLINE_EXCEEDED": "DEADLINE_EXCEEDED",
+    "INTERNAL": "INTERNAL",
+}
+"""The status that the gateway answers with each reason."""
+DELAYS_S = {"OVERLOADED": 1.0, "BACKEND_UNAVAILABLE": 1.0}
+"""Reasons with which it always says when to try again."""
 
 
 @dataclass(frozen=True)
@@ -55,3 +81,38 @@ class Failure:
                 request.field_violations.add(field=name, description=description)
             details.append(request)
         return details
+
+
+class Refusal(ValueError):  # noqa: N818  what a service makes of it is an error
+    """A request that the gateway refuses as well.
+
+    Attributes:
+        failure: What it answers.
+    """
+
+    def __init__(self, message: object, *, reason: str, field: str = "") -> None:
+        super().__init__(message)
+        violations = [(field, str(message))] if field else []
+        self.failure = Failure(CODES[reason], reason, str(message), violations=violations)
+
+
+class BeyondFakeError(NotImplementedError):
+    """A request that the gateway answers and the fake cannot, for want of an image library."""
+
+    @property
+    def failure(self) -> Failure:
+        """A status that the gateway gives no image."""
+        return Failure("UNIMPLEMENTED", message=str(self))
+
+
+def usual_code(reason: str | None) -> str:
+    """The status that comes with a reason, UNAVAILABLE without one.
+
+    Raises:
+        ArgumentError: The gateway has no such reason.
+    """
+    if reason is None:
+        return "UNAVAILABLE"
+    if reason not in CODES:
+        raise ArgumentError(f"reason is {reason!r}, accepted without a code are {', '.join(CODES)}")
+    return CODES[reason]

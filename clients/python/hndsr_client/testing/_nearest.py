@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from hndsr.v1 import upscale_pb2 as pb
 
+BORDER_PX = 4
+"""Pixels cut from every side before measuring."""
 MIN_SSIM_PX = 11
 
 
@@ -28,21 +30,29 @@ def enlarge(image: npt.NDArray[Any], scale: Fraction) -> npt.NDArray[Any]:
     return image[rows][:, columns]
 
 
-def measure(image: npt.NDArray[Any], reference: npt.NDArray[Any]) -> pb.Quality:
-    """PSNR as it is, and SSIM with the whole image as its one window.
+def measure(image: npt.NDArray[Any], reference: npt.NDArray[Any], *, data_range: float = 0.0) -> pb.Quality:
+    """PSNR inside the border, whatever is valid there, and SSIM with all of it as the one window.
+
+    Args:
+        image: To be measured.
+        reference: The truth.
+        data_range: The span of values that both are measured against, 0 for all of the sample type.
 
     Raises:
-        ValueError: The images differ in size or sample type.
+        ValueError: The images differ in size or sample type, or are all border.
     """
     if image.shape != reference.shape or image.dtype != reference.dtype:
         raise ValueError(
             f"the image is {image.dtype} of {image.shape}, its reference {reference.dtype} of {reference.shape}"
         )
-    peak = float(np.iinfo(image.dtype).max)
-    error = float(np.mean((image.astype(float) - reference.astype(float)) ** 2))
-    quality = pb.Quality(psnr_db=10 * math.log10(peak**2 / error) if error else math.inf)
-    if min(image.shape[:2]) >= MIN_SSIM_PX:
-        quality.ssim = _similarity(image.astype(float), reference.astype(float), peak)
+    one, other = (each[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX].astype(float) for each in (image, reference))
+    if one.size == 0:
+        raise ValueError(f"images of {image.shape} leave nothing inside a border of {BORDER_PX} px")
+    peak = data_range or float(np.iinfo(image.dtype).max)
+    error = float(np.mean((one - other) ** 2))
+    quality = pb.Quality(psnr_db=10 * math.log10(peak**2 / error) if error else math.inf, data_range=peak)
+    if min(one.shape[:2]) >= MIN_SSIM_PX:
+        quality.ssim = _similarity(one, other, peak)
     return quality
 
 

@@ -1,4 +1,4 @@
-"""PNG files of 8- or 16-bit RGB without an image library, to keep tests free of one.
+"""PNG files of 8 or 16 bits without an image library, to keep tests free of one.
 
 Source: PNG specification, third edition, clauses 9 and 11.
 """
@@ -8,45 +8,47 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-
-from hndsr_client._core.pixels import Pixels
+import numpy.typing as npt
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-RGB = 2
+COLOURS = {1: 0, 2: 4, 3: 2, 4: 6}
+"""The colour type of so many bands: grey or RGB, without and with alpha."""
+BEYOND = {b"tRNS", b"acTL"}
+"""Chunks that make a colour transparent, or a file an animation."""
+HEADER_BYTES = 13
 
 
-def write_png(image: Pixels) -> bytes:
-    """The file of an image (height, width, 3) of uint8 or uint16."""
-    height_px, width_px = image.shape[:2]
-    header = struct.pack(">IIBBBBB", width_px, height_px, image.itemsize * 8, RGB, 0, 0, 0)
-    rows = image.astype(f">u{image.itemsize}").reshape(height_px, -1).view(np.uint8)
+def write_png(image: npt.NDArray[Any]) -> bytes:
+    """The file of an image (height, width, bands) of uint8 or uint16; the bands are grey or RGB, then alpha."""
+    height_px, width_px, bands = image.shape
+    header = struct.pack(">IIBBBBB", width_px, height_px, image.itemsize * 8, COLOURS[bands], 0, 0, 0)
+    rows = np.ascontiguousarray(image, f">u{image.itemsize}").reshape(height_px, -1).view(np.uint8)
     unfiltered = np.pad(rows, ((0, 0), (1, 0)))
     chunks = _chunk(b"IHDR", header), _chunk(b"IDAT", zlib.compress(unfiltered.tobytes())), _chunk(b"IEND", b"")
     return SIGNATURE + b"".join(chunks)
 
 
-def read_png(content: bytes) -> Pixels | None:
-    """The image of a file; None where it is no PNG file of 8- or 16-bit RGB that is not interlaced.
+def read_png(content: bytes) -> npt.NDArray[Any] | None:
+    """The samples of a file, (height, width, bands); None for palettes, below 8 bits, interlaced, and with `BEYOND`.
 
     Raises:
         ValueError: It is cut off or damaged.
     """
-    if not content.startswith(SIGNATURE):
-        return None
     chunks = list(_chunks(content))
-    width_px, height_px, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", dict(chunks)[b"IHDR"])
-    if colour != RGB or depth not in {8, 16} or interlace:
+    names = [name for name, _ in chunks]
+    if names[0] != b"IHDR" or len(chunks[0][1]) != HEADER_BYTES:
+        raise ValueError("the file does not begin with its header")
+    width_px, height_px, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", chunks[0][1])
+    if colour not in COLOURS.values() or depth not in {8, 16} or interlace or BEYOND & set(names):
         return None
+    bands = next(bands for bands, known in COLOURS.items() if known == colour)
     filtered = _inflated(b"".join(part for name, part in chunks if name == b"IDAT"))
-    rows = np.frombuffer(filtered, np.uint8).reshape(height_px, -1)
-    return (
-        _unfiltered(rows, step=3 * depth // 8)
-        .view(f">u{depth // 8}")
-        .astype(f"u{depth // 8}")
-        .reshape(height_px, width_px, 3)
-    )
+    rows = np.frombuffer(filtered, np.uint8).reshape(height_px, 1 + width_px * bands * depth // 8)
+    plain = _unfiltered(rows, step=bands * depth // 8).view(f">u{depth // 8}")
+    return plain.astype(f"u{depth // 8}").reshape(height_px, width_px, bands)
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
@@ -54,14 +56,19 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    start = len(SIGNATURE)
-    name = b""
+    if not content.startswith(SIGNATURE):
+        raise ValueError("the file has a broken signature")
+    start, name = len(SIGNATURE), b""
     while name != b"IEND":
-        if start + 12 > len(content):
+        length = int.from_bytes(content[start : start + 4], "big")
+        stop = start + 12 + length
+        if stop > len(content):
             raise ValueError("the file is cut off")
-        length, name = struct.unpack(">I4s", content[start : start + 8])
-        yield name, content[start + 8 : start + 8 + length]
-        start += 12 + length
+        name, part = content[start + 4 : start + 8], content[start + 8 : stop - 4]
+        if content[start:stop] != _chunk(name, part):
+            raise ValueError("the file has a wrong checksum")
+        yield name, part
+        start = stop
 
 
 def _inflated(content: bytes) -> bytes:

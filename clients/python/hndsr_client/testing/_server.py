@@ -11,9 +11,10 @@ from typing import Any
 import grpc
 
 from hndsr.v1.upscale_pb2_grpc import add_UpscaleServiceServicer_to_server
-from hndsr_client.testing._failures import Failure
+from hndsr_client.errors import ArgumentError
+from hndsr_client.testing._failures import DELAYS_S, Failure, usual_code
 from hndsr_client.testing._recorded import RecordedRequest
-from hndsr_client.testing._servicer import REVISION, NearestServicer
+from hndsr_client.testing._servicer import MODEL, REVISION, NearestServicer
 
 THREADS = 8
 
@@ -29,6 +30,7 @@ class FakeServer(AbstractContextManager["FakeServer"]):
         self,
         *,
         revision: str = REVISION,
+        models: Sequence[str] = (MODEL,),
         port: int = 0,
         max_message_bytes: int = -1,
         credentials: grpc.ServerCredentials | None = None,
@@ -36,12 +38,18 @@ class FakeServer(AbstractContextManager["FakeServer"]):
         """Start to serve.
 
         Args:
-            revision: What the model's revision is at first.
+            revision: What the models' revision is at first.
+            models: Names of what it serves, all alike; requests that name none are for the first.
             port: Where it serves, 0 for any free port.
             max_message_bytes: The largest request that is taken, -1 for any.
             credentials: Those of TLS, `grpc.ssl_server_credentials(...)`; None: not encrypted.
+
+        Raises:
+            ArgumentError: No model.
         """
-        self._servicer = NearestServicer(revision=revision)
+        if isinstance(models, str) or not models:
+            raise ArgumentError(f"models is {models!r}, accepted is a list of one name or more")
+        self._servicer = NearestServicer(revision=revision, models=tuple(models))
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="hndsr-fake")
         self._server = grpc.server(self._threads, options=[("grpc.max_receive_message_length", max_message_bytes)])
         add_UpscaleServiceServicer_to_server(self._servicer, self._server)
@@ -65,7 +73,7 @@ class FakeServer(AbstractContextManager["FakeServer"]):
 
     @property
     def revision(self) -> str:
-        """The model's revision; set it, and the server has changed."""
+        """The models' revision; set it, and the server has changed."""
         return self._servicer.revision
 
     @revision.setter
@@ -75,7 +83,7 @@ class FakeServer(AbstractContextManager["FakeServer"]):
     def fail_next(
         self,
         *,
-        code: str = "UNAVAILABLE",
+        code: str | None = None,
         reason: str | None = None,
         message: str = "the test asked for this",
         retry_delay_s: float | None = None,
@@ -86,7 +94,8 @@ class FakeServer(AbstractContextManager["FakeServer"]):
         """Fail the next requests; asking again adds to what was asked for before.
 
         Args:
-            code: Name of the gRPC status.
+            code: Name of the gRPC status; None: the one that the gateway answers with the reason, and its delay of
+                1 s where it names one; UNAVAILABLE without a reason.
             reason: As the gateway names it, for instance "OVERLOADED"; None: the bare status, as of a proxy.
             message: What the error says.
             retry_delay_s: When to try again, in the error's RetryInfo; needs a reason.
@@ -95,8 +104,12 @@ class FakeServer(AbstractContextManager["FakeServer"]):
             times: How many requests.
 
         Raises:
-            ArgumentError: No status of that name, or details without a reason.
+            ArgumentError: No status of that name, details without a reason, or a reason without a code that the
+                gateway does not have.
         """
+        if code is None:
+            code = usual_code(reason)
+            retry_delay_s = DELAYS_S.get(reason or "") if retry_delay_s is None else retry_delay_s
         failure = Failure(code, reason, message, retry_delay_s, metadata or {}, violations)
         self._servicer.failures.extend([failure] * times)
 

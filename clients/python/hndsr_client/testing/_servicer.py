@@ -15,11 +15,13 @@ from google.protobuf.message import Message
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr.v1.upscale_pb2_grpc import UpscaleServiceServicer
 from hndsr_client.testing import _answers
-from hndsr_client.testing._failures import Failure
+from hndsr_client.testing._failures import BeyondFakeError, Failure, Refusal
+from hndsr_client.testing._parameters import Served
 from hndsr_client.testing._recorded import RecordedRequest
 
 ItemT = TypeVar("ItemT")
 
+MODEL = "nearest"
 REVISION = "5ca1ab1e" * 8
 
 
@@ -28,12 +30,18 @@ class NearestServicer(UpscaleServiceServicer):
     """Keeps each request; `refuse` may abort a call, `release` holds it back until it is set."""
 
     revision: str = REVISION
+    models: tuple[str, ...] = (MODEL,)
     recorded: list[RecordedRequest] = field(default_factory=list)
     failures: deque[Failure] = field(default_factory=deque)
     delays_s: deque[float] = field(default_factory=deque)
     refuse: Callable[[grpc.ServicerContext], None] = lambda _: None
     received: threading.Event = field(default_factory=threading.Event)
     release: threading.Event | None = None
+
+    @property
+    def served(self) -> Served:
+        """What it says it serves, now."""
+        return Served(self.models, self.revision)
 
     @property
     def requests(self) -> list[Any]:
@@ -43,20 +51,20 @@ class NearestServicer(UpscaleServiceServicer):
     def GetModelInfo(  # noqa: N802  the contract's name
         self, request: pb.GetModelInfoRequest, context: grpc.ServicerContext
     ) -> pb.GetModelInfoResponse:
-        """One model and its limits."""
-        return self._answer("GetModelInfo", request, context, partial(_answers.info, self.revision))
+        """The models and their limits."""
+        return self._answer("GetModelInfo", request, context, partial(_answers.info, self.served))
 
     def PlanUpscale(  # noqa: N802  the contract's name
         self, request: pb.PlanUpscaleRequest, context: grpc.ServicerContext
     ) -> pb.PlanUpscaleResponse:
         """One tile."""
-        return self._answer("PlanUpscale", request, context, partial(_answers.plan, request, self.revision))
+        return self._answer("PlanUpscale", request, context, partial(_answers.plan, request, self.served))
 
     def Upscale(  # noqa: N802  the contract's name
         self, request: pb.UpscaleRequest, context: grpc.ServicerContext
     ) -> pb.UpscaleResponse:
         """The nearest neighbours."""
-        return self._answer("Upscale", request, context, partial(_answers.upscale, request, self.revision))
+        return self._answer("Upscale", request, context, partial(_answers.upscale, request, self.served))
 
     def Compare(  # noqa: N802  the contract's name
         self, request: pb.CompareRequest, context: grpc.ServicerContext
@@ -73,8 +81,8 @@ class NearestServicer(UpscaleServiceServicer):
             failure.abort(context)
         try:
             return answer()
-        except _answers.Refusal as refusal:
-            Failure(refusal.code, refusal.reason, str(refusal)).abort(context)
+        except (Refusal, BeyondFakeError) as refusal:
+            refusal.failure.abort(context)
 
     def _hold_back(self, context: grpc.ServicerContext) -> None:
         """Wait as long as the test asked for, or until the caller has gone."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hndsr_client._core.requests import FileFormat, check_size
-from hndsr_client.errors import ArgumentError, DestinationError, LocalFileError
+from hndsr_client.errors import ArgumentError, DestinationError, HndsrError, LocalFileError
 
 # The first extension of a format is the one that is given to files named by this package.
 EXTENSIONS: dict[str, FileFormat] = {
@@ -35,8 +35,10 @@ def read_source(path: str | os.PathLike[str]) -> bytes:
         with Path(path).open("rb") as file:
             check_size(os.fstat(file.fileno()).st_size)
             return file.read()
-    except OSError as error:
-        raise LocalFileError(path=path, problem=_problem(error)) from error
+    except HndsrError:
+        raise
+    except (OSError, ValueError) as error:
+        raise LocalFileError(path=path, problem=problem(error)) from error
 
 
 def format_of(path: str | os.PathLike[str]) -> FileFormat:
@@ -51,6 +53,11 @@ def format_of(path: str | os.PathLike[str]) -> FileFormat:
         accepted = f"{', '.join(others)} and {last}"
         raise ArgumentError(f"{os.fspath(path)}: the destination's extension says no format, accepted are {accepted}")
     return file_format
+
+
+def problem(error: OSError | ValueError) -> str:
+    """What the operating system says, or Python of a name that no file can have."""
+    return (getattr(error, "strerror", None) or str(error)).lower()
 
 
 def png_size_px(path: str | os.PathLike[str]) -> tuple[int, int] | None:
@@ -72,29 +79,38 @@ class Destination:
     """An image file to be made. What can be refused is refused here, before any work is spent on it.
 
     Attributes:
-        format: What the extension says, in any case of letters.
+        format: What is given, or what the extension says, in any case of letters.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, source: str | os.PathLike[str], overwrite: bool = False
+        self,
+        path: str | os.PathLike[str],
+        *,
+        source: str | os.PathLike[str],
+        reference: str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
+        file_format: FileFormat | None = None,
     ) -> None:
         """Check that the file may be made; a link is followed, so that it stays a link.
 
         Raises:
-            ArgumentError: The extension stands for no format that can be made.
-            DestinationError: It exists and `overwrite` is not set, or it is the source itself.
-            LocalFileError: Its folder is missing or cannot be written to.
+            ArgumentError: No format is given, and the extension stands for none that can be made.
+            DestinationError: It exists and `overwrite` is not set, or it is the source or the reference itself.
+            LocalFileError: Its folder is missing or cannot be written to, no file can have its name, or it is no file.
         """
-        self.format: FileFormat = format_of(path)
+        self.format: FileFormat = format_of(path) if file_format is None else file_format
         self._name = path
-        self._path = Path(os.path.realpath(path))
         self._overwrite = overwrite
         try:
-            self._check(Path(source))
-        except LocalFileError:
+            self._path = Path(os.path.realpath(path))
+            self._check_apart(source, "source")
+            if reference is not None:
+                self._check_apart(reference, "reference")
+            self._check()
+        except HndsrError:
             raise
-        except OSError as error:
-            raise LocalFileError(path=path, problem=_problem(error)) from error
+        except (OSError, ValueError) as error:
+            raise LocalFileError(path=path, problem=problem(error)) from error
 
     def write(self, content: bytes) -> None:
         """Make the file: it appears under its name when all of it is on the disk.
@@ -111,13 +127,17 @@ class Destination:
         except FileExistsError as error:
             raise self._exists() from error
         except OSError as error:
-            raise LocalFileError(path=self._name, problem=_problem(error)) from error
+            raise LocalFileError(path=self._name, problem=problem(error)) from error
 
-    def _check(self, source: Path) -> None:
+    def _check_apart(self, other: str | os.PathLike[str], name: str) -> None:
+        if self._path.exists() and Path(other).exists() and self._path.samefile(other):
+            raise DestinationError(path=self._name, problem=f"is the {name} itself; name another destination")
+
+    def _check(self) -> None:
         if self._path.is_dir():
             raise LocalFileError(path=self._name, problem="is a folder")
-        if self._path.exists() and source.exists() and self._path.samefile(source):
-            raise DestinationError(path=self._name, problem="is the source itself; name another destination")
+        if self._path.exists() and not self._path.is_file():
+            raise LocalFileError(path=self._name, problem="is no regular file")
         if self._path.exists() and not self._overwrite:
             raise self._exists()
         if not self._path.parent.is_dir():
@@ -169,7 +189,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _problem(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
