@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import statistics
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
-
-from gateways import RunningGateway
-
 from hndsr_client import Client
-from hndsr_gateway.settings import Settings
+from hndsr_client.embedded import EmbeddedGateway
 
 
 @dataclass(frozen=True)
@@ -34,19 +28,15 @@ class Mix:
 
 
 MIXES = (
-    Mix(model="bicubic", small=16, small_px=64, requests=20, large=48, large_px=640),
-    Mix(model="hndsr", small=2, small_px=48, requests=6, large=14, large_px=400),
+    Mix(model="bicubic", small=16, small_px=64, requests=20, large=48, large_px=400),
+    Mix(model="hndsr", small=2, small_px=48, requests=10, large=6, large_px=200),
 )
 
 
 def measure() -> dict[str, Any]:
     """The 95th percentile of the small requests' latency alone and in the mix, and their ratio."""
-    running = RunningGateway(Settings(listen="127.0.0.1:0"))
-    address = running.start().address
-    try:
-        return {mix.model: _measured(address, mix) for mix in MIXES}
-    finally:
-        running.stop()
+    with EmbeddedGateway() as gateway:
+        return {mix.model: _measured(gateway.address, mix) for mix in MIXES}
 
 
 def _measured(target: str, mix: Mix) -> dict[str, float]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MEASURING_S_PER_PX = 2e-6
 """Of one core; that of PSNR is little beside that of SSIM."""
+BLOCK_S = 0.5
+"""About how long a block takes, in seconds."""
 
 
 def check_comparable(size: tuple[int, int], dtype: np.dtype, reference: Raster) -> None:

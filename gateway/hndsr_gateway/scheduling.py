@@ -4,90 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
-import itertools
+import math
 import time
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hndsr_gateway.errors import OverloadedError, UnavailableError
 from hndsr_gateway.settings import Settings
 
-STRETCH = 4.0
-"""A request is due when it has waited this many times its own work: short ones overtake long ones until then."""
-LONG_SHARE = 0.75
+CLASS_RATIO = 4.0
+"""Requests whose work differs by less than this are of one size class."""
+LEAST_WORK_S = 1e-3
+LONG_SHARE = 0.5
 """Share of the places that long requests may hold; the rest is always free for short ones."""
 MIN_RETRY_S, MAX_RETRY_S = 1.0, 30.0
-
-
-class PriorityGate:
-    """A semaphore that lets the one with the lowest key in first; equal keys in the order of their arrival."""
-
-    def __init__(self, places: int) -> None:
-        self._free = places
-        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
-        self._numbers = itertools.count()
-
-    def place(self, key: float) -> Turn:
-        """One of the places, held by `async with`."""
-        return Turn(self, key)
-
-    async def enter(self, key: float) -> None:
-        """Take a place as soon as it is the turn of `key`."""
-        if self._free:
-            self._free -= 1
-            return
-        turn = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (key, next(self._numbers), turn))
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if not turn.cancelled():  # it was given a place in the moment of its end
-                self.leave()
-            raise
-
-    def leave(self) -> None:
-        """Give a place to whoever is next."""
-        self._drop_those_that_gave_up()
-        if self._waiting:
-            *_, turn = heapq.heappop(self._waiting)
-            turn.set_result(None)
-        else:
-            self._free += 1
-
-    def has_before(self, key: float) -> bool:
-        """Whether somebody waits whose key is lower."""
-        self._drop_those_that_gave_up()
-        return bool(self._waiting) and self._waiting[0][0] < key
-
-    def _drop_those_that_gave_up(self) -> None:
-        while self._waiting and self._waiting[0][2].done():
-            heapq.heappop(self._waiting)
-
-
-class Turn:
-    """A place in a gate, from when it is entered to when it is left."""
-
-    def __init__(self, gate: PriorityGate, key: float) -> None:
-        self._gate, self._key = gate, key
-        self._held = False
-
-    async def __aenter__(self) -> Turn:  # noqa: PYI034 - Self is of Python 3.11
-        await self._gate.enter(self._key)
-        self._held = True
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._held:
-            self._gate.leave()
-
-    async def give_way(self) -> None:
-        """Let those with lower keys go first, and come back."""
-        if self._gate.has_before(self._key):
-            self._held = False
-            self._gate.leave()
-            await self._gate.enter(self._key)
-            self._held = True
 
 
 @dataclass(slots=True, eq=False)
@@ -101,9 +32,124 @@ class Ticket:
     waits: bool = True
 
     @property
-    def due_s(self) -> float:
-        """When it would be late; who is due first goes first."""
-        return self.arrival_s + STRETCH * self.work_s
+    def size_class(self) -> int:
+        """The order of magnitude of its work."""
+        return math.floor(math.log(max(self.work_s, LEAST_WORK_S), CLASS_RATIO))
+
+
+class FairGate:
+    """A semaphore that size classes share equally, by the work that they bring in; one class goes first come first.
+
+    Source: start-time fair queueing, Goyal et al. 1996, with a flow for each size class: a class that has been away
+    starts where those that are there stand.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._inside: Counter[int] = Counter()
+        self._waiting: list[_Waiter] = []
+        self._spent_s: defaultdict[int, float] = defaultdict(float)
+        self._virtual_s = 0.0
+        """What a class has spent that has always been there."""
+
+    def place(self, ticket: Ticket, *, cost_s: float) -> Turn:
+        """One of the places, held by `async with`, for work of so many seconds each time that it is entered."""
+        return Turn(self, _Waiter(ticket, cost_s))
+
+    async def enter(self, waiter: _Waiter) -> None:
+        """Take a place as soon as it is the waiter's turn."""
+        self._catch_up(waiter.size_class)
+        if self._free:
+            self._free -= 1
+            self._let_in(waiter)
+            return
+        waiter.turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter.turn
+        except asyncio.CancelledError:
+            if not waiter.turn.cancelled():  # it was given a place in the moment of its end
+                self.leave(waiter)
+            raise
+
+    def leave(self, waiter: _Waiter) -> None:
+        """Give a place to whoever is next."""
+        self._inside[waiter.size_class] -= 1
+        self._forget_those_that_gave_up()
+        if not self._waiting:
+            self._free += 1
+            return
+        following = min(self._waiting, key=self._order)
+        self._waiting.remove(following)
+        self._let_in(following)
+        following.turn.set_result(None)
+
+    async def enter_again(self, waiter: _Waiter) -> None:
+        """Keep the place, or give it to those whose turn comes first and take it up again after them."""
+        self._forget_those_that_gave_up()
+        if any(self._order(other) < self._order(waiter) for other in self._waiting):
+            self.leave(waiter)
+            await self.enter(waiter)
+        else:
+            self._charge(waiter)
+
+    def _let_in(self, waiter: _Waiter) -> None:
+        self._inside[waiter.size_class] += 1
+        self._charge(waiter)
+
+    def _charge(self, waiter: _Waiter) -> None:
+        self._virtual_s = max(self._virtual_s, self._spent_s[waiter.size_class])
+        self._spent_s[waiter.size_class] += waiter.cost_s
+
+    def _forget_those_that_gave_up(self) -> None:
+        self._waiting = [waiter for waiter in self._waiting if not waiter.turn.done()]
+
+    def _catch_up(self, size_class: int) -> None:
+        present = {other for other, count in self._inside.items() if count}
+        present |= {other.size_class for other in self._waiting}
+        if not present:
+            self._virtual_s = max(self._spent_s.values(), default=0.0)
+        if size_class not in present:
+            self._spent_s[size_class] = max(self._spent_s[size_class], self._virtual_s)
+
+    def _order(self, waiter: _Waiter) -> tuple[float, int, float]:
+        return self._spent_s[waiter.size_class], waiter.size_class, waiter.ticket.arrival_s
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """Who wants a place, and for how much work; `turn` is set by the gate."""
+
+    ticket: Ticket
+    cost_s: float
+    turn: asyncio.Future[None] = field(init=False)
+
+    @property
+    def size_class(self) -> int:
+        return self.ticket.size_class
+
+
+class Turn:
+    """A place in a gate, from when it is entered to when it is left."""
+
+    def __init__(self, gate: FairGate, waiter: _Waiter) -> None:
+        self._gate, self._waiter = gate, waiter
+        self._held = False
+
+    async def __aenter__(self) -> Turn:  # noqa: PYI034 - Self is of Python 3.11
+        await self._gate.enter(self._waiter)
+        self._held = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._held:
+            self._gate.leave(self._waiter)
+
+    async def give_way(self) -> None:
+        """Let those go first whose turn comes first, and come back."""
+        self._held = False
+        await self._gate.enter_again(self._waiter)
+        self._held = True
 
 
 class Admission:
@@ -116,8 +162,8 @@ class Admission:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         places = settings.max_concurrent_requests
-        self._places = PriorityGate(places)
-        self._long_places = PriorityGate(max(1, int(LONG_SHARE * places)))
+        self._places = FairGate(places)
+        self._long_places = FairGate(max(1, int(LONG_SHARE * places)))
         self._tickets: set[Ticket] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -159,8 +205,8 @@ class Admission:
         ticket.work_s = work_s
         async with contextlib.AsyncExitStack() as stack:
             if long:
-                await stack.enter_async_context(self._long_places.place(ticket.due_s))
-            await stack.enter_async_context(self._places.place(ticket.due_s))
+                await stack.enter_async_context(self._long_places.place(ticket, cost_s=work_s))
+            await stack.enter_async_context(self._places.place(ticket, cost_s=work_s))
             ticket.waits = False
             yield
 

@@ -28,8 +28,8 @@ from hndsr_gateway.jobs import (
     size_bytes,
 )
 from hndsr_gateway.planning import check_file_size, check_unary_size, make_plan
-from hndsr_gateway.quality import check_comparable, checked_data_range, measure, measuring_time_s
-from hndsr_gateway.scheduling import Admission, PriorityGate, Ticket
+from hndsr_gateway.quality import BLOCK_S, check_comparable, checked_data_range, measure, measuring_time_s
+from hndsr_gateway.scheduling import Admission, FairGate, Ticket
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.types import Parameters, Plan, Raster
 from hndsr_gateway.upscaling import RasterJob, RasterUpscaler
@@ -55,7 +55,7 @@ class UpscaleService:
         self.catalogue = catalogue
         self._admission = Admission(settings)
         self._upscaler = RasterUpscaler(backend, catalogue, settings)
-        self._measuring = PriorityGate(1)
+        self._measuring = FairGate(1)
 
     async def drain(self, grace_s: float) -> None:
         """Admit nothing more, and wait up to `grace_s` for what is being worked on."""
@@ -112,9 +112,9 @@ class UpscaleService:
             work_s = job.work_s + (measurement.work_s if measurement else 0.0)
             long = job.is_long or (measurement is not None and self._is_long(measurement.measuring_s))
             async with self._admission.place(ticket, work_s=work_s, long=long):
-                upscaled = await self._upscaler.run(job, due_s=ticket.due_s)
+                upscaled = await self._upscaler.run(job, ticket)
                 target = await asyncio.to_thread(enlarge, source, upscaled.raster, job.plan.scale)
-                quality = await self._report(measurement, source, target, ticket.due_s) if measurement else None
+                quality = await self._report(measurement, source, target, ticket) if measurement else None
                 encoded = await self._encoded(target, encoding) if encoding else None
             return UpscaleAnswer(
                 upscaled=replace(upscaled, raster=target.raster),
@@ -135,7 +135,7 @@ class UpscaleService:
             span = checked_data_range(data_range, truth.pixels.dtype)
             work_s = measuring_time_s(size)
             async with self._admission.place(ticket, work_s=work_s, long=self._is_long(work_s)):
-                return CompareAnswer(await self._measure(measured, truth, span, ticket.due_s), size)
+                return CompareAnswer(await self._measure(measured, truth, span, ticket), size)
 
     def _is_long(self, measuring_s: float) -> bool:
         return measuring_s > self._settings.tile_time_s
@@ -169,17 +169,19 @@ class UpscaleService:
         check_comparable(job.plan.target, job.source.pixels.dtype, reference)
         return _Measurement(baseline, reference)
 
-    async def _report(self, measurement: _Measurement, source: Picture, target: Picture, due_s: float) -> QualityReport:
-        bicubic = await self._upscaler.run(measurement.baseline, due_s=due_s)
+    async def _report(
+        self, measurement: _Measurement, source: Picture, target: Picture, ticket: Ticket
+    ) -> QualityReport:
+        bicubic = await self._upscaler.run(measurement.baseline, ticket)
         baseline = await asyncio.to_thread(enlarge, source, bicubic.raster, bicubic.plan.scale)
         reference, data_range = measurement.reference, float(np.ptp(measurement.baseline.ranges, axis=1).max())
         return QualityReport(
-            result=await self._measure(target.raster, reference, data_range, due_s),
-            bicubic=await self._measure(baseline.raster, reference, data_range, due_s),
+            result=await self._measure(target.raster, reference, data_range, ticket),
+            bicubic=await self._measure(baseline.raster, reference, data_range, ticket),
         )
 
-    async def _measure(self, image: Raster, reference: Raster, data_range: float, due_s: float) -> Quality:
-        async with self._measuring.place(due_s) as turn:
+    async def _measure(self, image: Raster, reference: Raster, data_range: float, ticket: Ticket) -> Quality:
+        async with self._measuring.place(ticket, cost_s=BLOCK_S) as turn:
             return await measure(image, reference, data_range=data_range, pause=turn.give_way)
 
 

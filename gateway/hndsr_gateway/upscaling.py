@@ -16,9 +16,12 @@ from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.errors import RevisionChangedError, UnavailableError
 from hndsr_gateway.images.picture import Enlarged
 from hndsr_gateway.planning import check_answer_size, check_unary_size, checked_ranges, checked_scale, make_plan
-from hndsr_gateway.scheduling import PriorityGate
+from hndsr_gateway.scheduling import FairGate, Ticket
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.types import ModelDescription, Parameters, Plan, Raster, TileRequest, TileResponse, Upscaled
+
+SHORT_WINDOWS = 4
+"""A target of up to 2 x 2 windows is short work, whatever runs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,8 @@ class RasterJob:
 
     @property
     def is_long(self) -> bool:
-        """Whether it is more than one tile, which each take about as long as `Settings.tile_time_s`."""
-        return self.plan.tile_count > 1
+        """Whether it is more than a thumbnail."""
+        return self.plan.windows > SHORT_WINDOWS
 
 
 class RasterUpscaler:
@@ -53,7 +56,7 @@ class RasterUpscaler:
 
     def __init__(self, backend: TileBackend, catalogue: Catalogue, settings: Settings) -> None:
         self._backend, self._catalogue, self._settings = backend, catalogue, settings
-        self._slots = PriorityGate(settings.max_inflight_tiles)
+        self._slots = FairGate(settings.max_inflight_tiles)
 
     def enlarged(self, parameters: Parameters) -> Enlarged:
         """What is to become of an image that is not read yet.
@@ -84,14 +87,14 @@ class RasterUpscaler:
         check_answer_size(plan.target, dtype, bands=bands, limit_bytes=self._settings.max_message_bytes)
         return RasterJob(source, plan, model, ranges, parameters)
 
-    async def run(self, job: RasterJob, *, due_s: float) -> Upscaled:
-        """Run all tiles of a job; of several jobs, the tiles of the one that is due first go first.
+    async def run(self, job: RasterJob, ticket: Ticket) -> Upscaled:
+        """Run all tiles of a job; the tiles of several jobs take turns as `FairGate` says.
 
         Raises:
             GatewayError: if a tile fails; nothing of the job goes on then.
         """
         try:
-            target, stats = await self._run(_Work(job), due_s)
+            target, stats = await self._run(_Work(job), ticket)
         except RevisionChangedError as error:
             await self._catalogue.refresh()
             if job.parameters.required_revision:
@@ -99,11 +102,11 @@ class RasterUpscaler:
             raise UnavailableError from error
         return Upscaled(target, job.plan, job.model, stats)
 
-    async def _run(self, work: _Work, due_s: float) -> tuple[Raster, TileStats]:
+    async def _run(self, work: _Work, ticket: Ticket) -> tuple[Raster, TileStats]:
         canvas = _Canvas(work.job)
         tiles = work.job.plan.tiles()
         count = min(self._settings.max_inflight_tiles, work.job.plan.tile_count)
-        workers = [asyncio.create_task(self._work(work, tiles, canvas, due_s)) for _ in range(count)]
+        workers = [asyncio.create_task(self._work(work, tiles, canvas, ticket)) for _ in range(count)]
         try:
             await asyncio.gather(*workers)
         finally:
@@ -112,8 +115,8 @@ class RasterUpscaler:
             await asyncio.gather(*workers, return_exceptions=True)
         return canvas.finish()
 
-    async def _work(self, work: _Work, tiles: Iterator[tuple[Span, Span]], canvas: _Canvas, due_s: float) -> None:
-        async with self._slots.place(due_s) as turn:
+    async def _work(self, work: _Work, tiles: Iterator[tuple[Span, Span]], canvas: _Canvas, ticket: Ticket) -> None:
+        async with self._slots.place(ticket, cost_s=work.job.work_s / work.job.plan.tile_count) as turn:
             for number, (rows, columns) in enumerate(tiles):
                 if number:
                     await turn.give_way()
