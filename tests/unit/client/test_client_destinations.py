@@ -52,7 +52,7 @@ def test_plan_jobs_names_files_by_a_function() -> None:
 
 def test_plan_jobs_refuses_destinations_that_are_one_by_a_link(folder: Path) -> None:
     (folder / "a.png").symlink_to("b.png")
-    with pytest.raises(DestinationError, match=r"b\.png: would be made of in/a\.png and of in/b\.png; give them two names"):
+    with pytest.raises(DestinationError, match=r"b\.png: would be made of in/a\.png and of in/b\.png; give them"):
         plan(SOURCES, folder)
 
 
