@@ -15,6 +15,8 @@ def main(target: str, source: str, destination: str, scale: str = "4") -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
     try:
         main(*sys.argv[1:])
     except ServiceError as error:  # the server's refusal: `reason` is stable, for programs

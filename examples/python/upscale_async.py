@@ -35,6 +35,8 @@ def main(target: str, folder: str, *sources: str) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
     try:
         sys.exit(main(*sys.argv[1:]))
     except HndsrError as error:  # the call, or two sources of one name

@@ -162,12 +162,9 @@ def test_request_over_the_servers_time_ends_with_deadline_exceeded(strict_stub: 
 
 
 def test_request_that_finds_no_place_is_refused_as_overloaded(strict_stub: Any) -> None:
-    first = strict_stub.Upscale.future(request(LARGE, scale="5"))
-    while not first.done():
-        with contextlib.suppress(AssertionError, pytest.fail.Exception):
-            assert reason_of(lambda: strict_stub.Upscale(request(RAW)))[0] == "OVERLOADED"
-            return
-    pytest.fail("no request was refused while another was worked on")
+    calls = [strict_stub.Upscale.future(request(LARGE, scale="5")) for _ in range(2)]
+    found = {reason_of(call.result)[0] for call in calls}  # the other one takes longer than this server allows
+    assert found == {"OVERLOADED", "DEADLINE_EXCEEDED"}
 
 
 @pytest.fixture
