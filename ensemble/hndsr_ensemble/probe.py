@@ -31,10 +31,9 @@ class ProbeError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What a model answered, to the last bit, and how long a window took it, warmed up."""
+    """What a model answered, to the last bit, and how long a diffusion step of a window took it, warmed up."""
 
     windows: tuple[Float32[np.ndarray, "1 3 p p"], ...]
-    window_s: float
     step_s: float
 
 
@@ -83,7 +82,7 @@ def run_probe(repository: Path, manifest: Manifest, run: WindowFunction) -> Prob
     whole_s, answer = _timed(run, first)
     windows = (answer, *(run(batch) for batch in batches[1:]))
     _compare(manifest, windows, expected)
-    return ProbeResult(windows, prior_s, max(0.0, whole_s - prior_s) / first.options.steps)
+    return ProbeResult(windows, max(0.0, whole_s - prior_s) / first.options.steps)
 
 
 def _compare(

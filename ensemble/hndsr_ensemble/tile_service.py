@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,15 @@ import numpy as np
 
 from hndsr_ensemble.cache import WindowCache
 from hndsr_ensemble.engines import EngineFacts
+from hndsr_ensemble.geometry import Axis
 from hndsr_ensemble.manifest import MAX_STEPS, MAX_TEXTURE, Manifest, Options, read_manifests, revision_of
 from hndsr_ensemble.masks import pack_mask, unpack_mask
 from hndsr_ensemble.probe import run_probe
+from hndsr_ensemble.scale import Scale
 from hndsr_ensemble.serving import ServingSettings
 from hndsr_ensemble.tiling import CancelledTileError, NotFiniteError, Tile, TileGeometry, TileMismatchError, Tiler
 from hndsr_ensemble.values import SampleType, check_ranges, full_ranges
-from hndsr_ensemble.windows import WindowBatch
+from hndsr_ensemble.windows import WindowBatch, WindowFunction
 
 Arrays = dict[str, np.ndarray]
 CallModel = Callable[[str, Arrays], np.ndarray]
@@ -111,7 +114,7 @@ class TileService:
             "revision": revision,
             "engine": engine.name,
             "device": engine.device,
-            "window_s": probe.window_s,
+            "window_s": _window_time_s(manifest, run, batch=engine.batch),
             "step_s": probe.step_s,
         }
         tiler = Tiler(manifest, revision=revision, run=run, batch=engine.batch, cache=self._cache)
@@ -173,3 +176,17 @@ def _scalar(tensor: np.ndarray | None, default: int | float) -> int | float:  # 
 
 def _text(tensor: np.ndarray | None) -> str:
     return "" if tensor is None or not tensor.size else bytes(tensor[0]).decode()
+
+
+def _window_time_s(manifest: Manifest, run: WindowFunction, *, batch: int) -> float:
+    """How long a window takes with all that tiling does for it, warmed up and without diffusion."""
+    scale = Scale.parse(manifest.default_scale)
+    side = manifest.geometry.window_px * scale.denominator // scale.numerator
+    axis = Axis(side, scale, manifest.geometry)
+    geometry = TileGeometry.of(axis, axis, axis.span(0, 1), axis.span(0, 1))
+    tile = Tile(np.zeros((side, side, 3), np.uint8), geometry, full_ranges(np.dtype(np.uint8)), Options(0, 0.0, 0))
+    tiler = Tiler(manifest, revision="", run=run, batch=batch, cache=WindowCache(0))
+    tiler.run(tile, cancelled=lambda: False)
+    start = time.perf_counter()
+    tiler.run(tile, cancelled=lambda: False)
+    return time.perf_counter() - start

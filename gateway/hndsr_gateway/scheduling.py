@@ -15,6 +15,8 @@ from hndsr_gateway.settings import Settings
 
 CLASS_RATIO = 4.0
 """Requests whose work differs by less than this are of one size class."""
+CLASS_WEIGHT = 1.25
+"""How much larger the share of a size class is than that of the next larger one."""
 LEAST_WORK_S = 1e-3
 LONG_SHARE = 0.5
 """Share of the places that long requests may hold; the rest is always free for short ones."""
@@ -38,7 +40,7 @@ class Ticket:
 
 
 class FairGate:
-    """A semaphore that size classes share equally, by the work that they bring in; one class goes first come first.
+    """A semaphore that size classes share by the work that they bring in; within a class the first comes first.
 
     Source: start-time fair queueing, Goyal et al. 1996, with a flow for each size class: a class that has been away
     starts where those that are there stand.
@@ -99,7 +101,7 @@ class FairGate:
 
     def _charge(self, waiter: _Waiter) -> None:
         self._virtual_s = max(self._virtual_s, self._spent_s[waiter.size_class])
-        self._spent_s[waiter.size_class] += waiter.cost_s
+        self._spent_s[waiter.size_class] += waiter.cost_s * CLASS_WEIGHT**waiter.size_class
 
     def _forget_those_that_gave_up(self) -> None:
         self._waiting = [waiter for waiter in self._waiting if not waiter.turn.done()]

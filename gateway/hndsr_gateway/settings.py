@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     max_inflight_tiles: int = Field(default=1, ge=1, le=1024)
     """Tiles in Triton at once: as many as the model `hndsr` has instances."""
 
-    tile_time_s: float = Field(default=0.5, gt=0)
+    tile_time_s: float = Field(default=0.25, gt=0)
     """Device time that a tile is sized to, in seconds, where neither the caller nor HNDSR_CORES_PER_TILE says."""
 
     cores_per_tile: int = Field(default=0, ge=0, le=16)

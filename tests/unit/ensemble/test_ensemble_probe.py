@@ -32,10 +32,8 @@ def test_probe_passes_for_hndsr(repository: Path, hndsr: Manifest, hndsr_functio
     assert difference.mean() <= TOLERANCE
 
 
-def test_probe_measures_time(repository: Path, bicubic: Manifest, bicubic_function: WindowFunction) -> None:
-    result = run_probe(repository, bicubic, bicubic_function)
-    assert result.window_s > 0
-    assert result.step_s >= 0
+def test_probe_measures_the_time_of_a_step(repository: Path, hndsr: Manifest, hndsr_function: WindowFunction) -> None:
+    assert run_probe(repository, hndsr, hndsr_function).step_s > 0
 
 
 def test_probe_warms_up_then_runs_the_prior_and_the_whole_model(
