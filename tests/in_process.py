@@ -80,6 +80,12 @@ async def served(backend: TileBackend, settings: Settings) -> AsyncIterator[str]
         yield address
 
 
+async def settle() -> None:
+    """Let every task go on until it waits for something."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 async def refusal(call: Any) -> Refusal:
     """The error that a call ends with, whose details must agree with its status."""
     try:
