@@ -41,6 +41,6 @@ class ServingSettings:
             device=environment.get("HNDSR_DEVICE", "auto"),
             precision=environment.get("HNDSR_PRECISION", "auto"),
             cpu_threads=int(environment.get("HNDSR_CPU_THREADS", "0")) or len(os.sched_getaffinity(0)),
-            window_cache_bytes=int(environment.get("HNDSR_WINDOW_CACHE_MIB", "128")) * 2**20,
+            window_cache_bytes=int(environment.get("HNDSR_WINDOW_CACHE_MIB", "256")) * 2**20,
             models=tuple(name.strip() for name in names if name.strip()),
         )

@@ -141,7 +141,7 @@ class Tiler:
         hits, pending = 0, dict[bytes, _Pending]()
         for place, batch in job.windows():
             key = self._key(batch, tile)
-            window = self._cache.get(key)
+            window = self._cache.get(key, for_good=job.is_needed_no_more(place))
             hits += window is not None or key in pending
             if window is not None:
                 job.paint(canvas, place, window)
@@ -166,7 +166,7 @@ class Tiler:
             raise NotFiniteError
         for item, result in zip(waiting, results, strict=True):
             window = quantise(result, job.tile.ranges, job.tile.pixels.dtype)
-            self._cache.put(item.key, window)
+            self._cache.put(item.key, window, lasting=any(job.is_needed_below(row) for row, _ in item.places))
             for place in item.places:
                 job.paint(canvas, place, window)
 
@@ -244,6 +244,15 @@ class _TileJob:
         corner = (self._rows.window_start(row), self._columns.window_start(column))
         lr, position = normalise(samples, self.tile.ranges)[None], np.array([corner], dtype=np.int64)
         return WindowBatch(lr, position, self.tile.geometry.scale, self.tile.options)
+
+    def is_needed_no_more(self, place: tuple[int, int]) -> bool:
+        """Whether a window was made for the tiles above, and the tile to the right does not share it."""
+        row, column = place
+        return row < self._row_span.core_start and column < self._column_span.core_stop - 1
+
+    def is_needed_below(self, row: int) -> bool:
+        """Whether the tiles below this one share a row of windows with it."""
+        return self._row_span.core_stop - 1 == row < self._rows.windows - 1
 
     def paint(self, canvas: Canvas, place: tuple[int, int], window: Shaped[np.ndarray, "p p 3"]) -> None:
         """Blend one window into the tile."""

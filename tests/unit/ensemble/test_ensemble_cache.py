@@ -64,6 +64,35 @@ def test_window_is_kept_when_a_too_large_one_came_before() -> None:
     assert cache.get(b"a") is not None
 
 
+def kept_after(*puts: tuple[str, bool], capacity: int) -> str:
+    """The names that a cache of so many windows holds after all were put, each lasting or not."""
+    cache = WindowCache(capacity * 48)
+    for name, lasting in puts:
+        cache.put(name.encode(), window(4), lasting=lasting)
+    return "".join(name for name, _ in puts if cache.get(name.encode()) is not None)
+
+
+def test_lasting_window_outlasts_those_that_came_after_it() -> None:
+    assert kept_after(("a", True), ("b", False), ("c", False), capacity=2) == "ac"
+
+
+def test_lasting_window_drops_the_others_first() -> None:
+    assert kept_after(("a", True), ("b", False), ("c", False), ("d", True), capacity=3) == "acd"
+
+
+def test_oldest_lasting_window_is_dropped_first_when_they_leave_too_little_to_others() -> None:
+    assert kept_after(("a", True), ("b", True), ("c", True), ("d", True), ("e", False), capacity=4) == "bcde"
+
+
+def test_lasting_window_is_dropped_like_any_other_when_it_was_used_for_good() -> None:
+    cache = WindowCache(2 * 48)
+    cache.put(b"a", window(4), lasting=True)
+    cache.get(b"a", for_good=True)
+    for key in (b"b", b"c"):
+        cache.put(key, window(4))
+    assert [cache.get(key) is None for key in (b"a", b"b", b"c")] == [True, False, False]
+
+
 @given(
     capacity=st.integers(0, 400),
     uses=st.lists(st.tuples(st.sampled_from([b"a", b"b", b"c", b"d"]), st.integers(1, 6)), max_size=40),

@@ -7,7 +7,7 @@ from hndsr_ensemble.serving import ServingSettings
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("engine", "auto"), ("window_cache_bytes", 128 * 2**20), ("models", ())]
+    ("name", "expected"), [("engine", "auto"), ("window_cache_bytes", 256 * 2**20), ("models", ())]
 )
 def test_settings_have_defaults(name: str, expected: object) -> None:
     assert getattr(ServingSettings.from_environment({}), name) == expected

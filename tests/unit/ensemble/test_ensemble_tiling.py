@@ -143,6 +143,20 @@ def test_no_window_is_run_twice_when_the_cache_is_large(picture: Picture) -> Non
     assert function.batches == before
 
 
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_no_window_is_run_twice_row_by_row_when_a_row_of_windows_fits(side: int) -> None:
+    picture = random_picture(size=(200, 400))
+    function = HashedWindows(picture)
+    _, rows, _, columns = picture.whole
+    window_bytes = picture.manifest.geometry.window_px**2 * picture.pixels.dtype.itemsize * 3
+    tiler = tiler_of(picture, function, batch=1, cache=2 * (columns + side**2) * window_bytes)
+    for y in range(0, rows, side):
+        for x in range(0, columns, side):
+            cores = (y, min(y + side, rows), x, min(x + side, columns))
+            tiler.run(picture.tile(cores), cancelled=lambda: False)
+    assert sum(function.batches) == rows * columns
+
+
 def test_equal_windows_of_one_batch_are_run_once() -> None:
     picture = uniform_picture(7)
     function = HashedWindows(picture)
