@@ -127,6 +127,10 @@ class FakeBackend:
             for manifest in self._manifests.values()
         ]
 
+    def endpoints(self, model: str, revision: str) -> tuple[str, ...]:
+        """The only one, whatever is asked for."""
+        return ("fake",)
+
     async def upscale(self, tile: TileRequest) -> TileResponse:
         """One tile; a failing one fails when it would be done."""
         call, number = TileCall(tile), len(self.calls)

@@ -9,7 +9,9 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -31,10 +33,16 @@ class InvalidSettingsError(StartupError):
     def __init__(self, *, error: ValidationError) -> None:
         lines = (
             f"{ENVIRONMENT_PREFIX}{'.'.join(map(str, fault['loc'])).upper()} is {fault['input']!r}: "
-            + ("it should be HOST:PORT" if fault["type"] == "string_pattern_mismatch" else fault["msg"])
+            + (f"it should be {_written(fault)}" if fault["type"] == "string_pattern_mismatch" else fault["msg"])
             for fault in error.errors()
         )
         super().__init__("; ".join(lines))
+
+
+def _written(fault: Mapping[str, Any]) -> str:
+    """How addresses are written in a setting."""
+    one = "HOST:PORT"
+    return f"{one} or dns:{one}, or several with commas between" if "triton_endpoints" in fault["loc"] else one
 
 
 def main() -> None:
@@ -58,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser = argparse.ArgumentParser(
         prog="hndsr-gateway",
-        description="Serve super-resolution over gRPC, with an embedded Triton unless HNDSR_TRITON_ENDPOINT is set.",
+        description="Serve super-resolution over gRPC, with an embedded Triton unless HNDSR_TRITON_ENDPOINTS is set.",
         epilog=f"settings (environment variables) and their defaults:\n{rows}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

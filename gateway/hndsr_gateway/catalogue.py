@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from hndsr_gateway.backend import TileBackend
@@ -21,7 +22,9 @@ class Catalogue:
     def __init__(self, backend: TileBackend, *, default_model: str, chosen: OptionChoices | None = None) -> None:
         self._backend, self._default_model = backend, default_model
         self._chosen = chosen or OptionChoices()
-        self._models: dict[str, ModelDescription] = {}
+        self._models: dict[str, dict[str, ModelDescription]] = {}
+        """By name and revision, the preferred revision first."""
+        self._watchers: list[Callable[[], None]] = []
 
     async def refresh(self) -> None:
         """Ask the backend; forget everything if it cannot answer.
@@ -31,10 +34,18 @@ class Catalogue:
         """
         try:
             described = await self._backend.describe()
-            self._models = {model.name: replace(model, chosen=self._chosen) for model in described}
         except UnavailableError:
             self.forget()
             raise
+        else:
+            self._learn(described)
+        finally:
+            for callback in self._watchers:
+                callback()
+
+    def watch(self, callback: Callable[[], None]) -> None:
+        """Have a function called after every refresh, also one that failed."""
+        self._watchers.append(callback)
 
     def forget(self) -> None:
         """Serve nothing until the next refresh."""
@@ -42,14 +53,14 @@ class Catalogue:
 
     @property
     def models(self) -> list[ModelDescription]:
-        """All models.
+        """All models, each in its preferred revision.
 
         Raises:
             UnavailableError: if there are none now.
         """
         if not self._models:
             raise UnavailableError
-        return list(self._models.values())
+        return [next(iter(revisions.values())) for revisions in self._models.values()]
 
     @property
     def default_model(self) -> str:
@@ -57,15 +68,22 @@ class Catalogue:
         names = [model.name for model in self.models]
         return self._default_model if self._default_model in names or len(names) > 1 else names[0]
 
-    def find(self, name: str) -> ModelDescription:
+    def find(self, name: str, revision: str = "") -> ModelDescription:
         """A model by name, the default one for an empty name.
+
+        It is of the revision that is asked for if that is served, else of the preferred one.
 
         Raises:
             ModelNotFoundError: if it is not served.
             UnavailableError: if nothing is served now.
         """
-        served = [model.name for model in self.models]
+        preferred = {model.name: model for model in self.models}
         wanted = name or self.default_model
-        if wanted not in served:
-            raise ModelNotFoundError(name=wanted, served=served)
-        return self._models[wanted]
+        if wanted not in preferred:
+            raise ModelNotFoundError(name=wanted, served=list(preferred))
+        return self._models[wanted].get(revision, preferred[wanted])
+
+    def _learn(self, described: list[ModelDescription]) -> None:
+        self._models = {}
+        for model in described:
+            self._models.setdefault(model.name, {})[model.revision] = replace(model, chosen=self._chosen)

@@ -197,7 +197,7 @@ def metadata_message(answer: UpscaleAnswer) -> pb.UpscaleMetadata:
         empty_windows=stats.empty_windows,
         computed_windows=stats.windows - stats.cache_hits - stats.empty_windows,
         out_of_range_samples=stats.out_of_range,
-        latency=_duration(answer.latency_s),
+        latency=duration_message(answer.latency_s),
         engine=upscaled.description.engine,
         device=upscaled.description.device,
         format=format_message(answer.format),
@@ -207,7 +207,14 @@ def metadata_message(answer: UpscaleAnswer) -> pb.UpscaleMetadata:
 
 def plan_response(plan: Plan, *, estimated_s: float) -> pb.PlanUpscaleResponse:
     """The answer to PlanUpscale."""
-    message = pb.Plan(
+    return pb.PlanUpscaleResponse(
+        plan=plan_message(plan), windows=plan.windows, estimated_time=duration_message(estimated_s)
+    )
+
+
+def plan_message(plan: Plan) -> pb.Plan:
+    """A plan with all its spans."""
+    return pb.Plan(
         source_height_px=plan.source[0],
         source_width_px=plan.source[1],
         target_height_px=plan.target[0],
@@ -222,7 +229,6 @@ def plan_response(plan: Plan, *, estimated_s: float) -> pb.PlanUpscaleResponse:
         cores_per_tile=plan.cores_per_tile,
         options=_options(plan.options),
     )
-    return pb.PlanUpscaleResponse(plan=message, windows=plan.windows, estimated_time=_duration(estimated_s))
 
 
 def model_message(model: ModelDescription) -> pb.ModelInfo:
@@ -255,6 +261,7 @@ def limits_message(settings: Settings) -> pb.Limits:
         formats=[pb.IMAGE_FORMAT_RAW, *FORMATS],
         max_concurrent_requests=settings.max_concurrent_requests,
         max_queue_depth=settings.max_queue_depth,
+        max_streams=settings.max_streams,
     )
 
 
@@ -273,7 +280,8 @@ def _span(span: Span) -> pb.Span:
     )
 
 
-def _duration(seconds: float) -> duration_pb2.Duration:
+def duration_message(seconds: float) -> duration_pb2.Duration:
+    """A span of time."""
     duration = duration_pb2.Duration()
     duration.FromNanoseconds(round(seconds * 1e9))
     return duration

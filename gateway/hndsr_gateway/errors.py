@@ -6,12 +6,15 @@ GatewayError
 │   ├── UnsupportedFormatError, DamagedImageError, DecompressionBombError
 │   ├── OutputUnsupportedError, ReferenceMismatchError
 │   ├── ScaleOutOfRangeError, OptionOutOfRangeError, ValueRangeError
-│   └── PlanIncompatibleError
+│   ├── PlanIncompatibleError
+│   └── StreamProtocolError, TileMismatchError, ChecksumMismatchError
 ├── ModelNotFoundError        the caller can name another model
 ├── RevisionChangedError      the caller holds a stale view of the server
 ├── OverloadedError           the caller can try again, later
 ├── UnavailableError          the caller can try again
+│   └── StreamStalledError
 ├── BackendMismatchError      the operator can deploy gateway and models in one version
+├── NotFiniteError            the caller can try other options
 └── RequestTimeoutError       the caller gave too little time
 StartupError                  the operator can mend the installation; no caller ever sees it
 
@@ -178,15 +181,43 @@ class OptionOutOfRangeError(InvalidRequestError):
 
 
 class PlanIncompatibleError(InvalidRequestError):
-    """A plan is asked for that this server cannot make."""
+    """A plan is asked for that this server does not make: its tiles are too large, or it cuts the image otherwise."""
 
     reason = "PLAN_INCOMPATIBLE"
-    remedy = "ask for 0 to let the server choose"
+    remedy = "let the server choose the plan, which begins the job anew, or go to a server that can make that plan"
 
-    def __init__(self, *, cores_per_tile: int, limit: int) -> None:
-        super().__init__(
-            f"tiles of {cores_per_tile} cores a side are asked for, the limit is {limit}", field="cores_per_tile"
-        )
+    def __init__(self, happened: str, *, field: str = "cores_per_tile") -> None:
+        super().__init__(happened, field=field)
+
+
+class StreamProtocolError(InvalidRequestError):
+    """The messages of a stream come in an order that the contract does not have."""
+
+    reason = "STREAM_PROTOCOL"
+    remedy = "send one start, then the strips of one tile after the other, each from top to bottom up to its last"
+
+    def __init__(self, found: str, *, field: str = "message") -> None:
+        super().__init__(found, field=field)
+
+
+class TileMismatchError(InvalidRequestError):
+    """A strip that does not belong to a tile of the plan, or does not have the size that the plan says."""
+
+    reason = "TILE_MISMATCH"
+    remedy = "send whole rows of the source rectangles that the plan names, at most 2 MiB or one row in a strip"
+
+    def __init__(self, found: str, *, field: str = "strip") -> None:
+        super().__init__(found, field=field)
+
+
+class ChecksumMismatchError(InvalidRequestError):
+    """A strip is not what its checksum says: it was changed on its way, or the checksum is made otherwise."""
+
+    reason = "CHECKSUM_MISMATCH"
+    remedy = "go on in another stream; if that does not help, the network or the client's checksum is at fault"
+
+    def __init__(self, *, row: int, column: int, y: int) -> None:
+        super().__init__(f"the strip at row {y} of tile {row}, {column} has another checksum", field="strip.checksum")
 
 
 class ValueRangeError(InvalidRequestError):
@@ -220,7 +251,7 @@ class RevisionChangedError(GatewayError):
 
 
 class OverloadedError(GatewayError):
-    """As much waits as `HNDSR_MAX_QUEUE_DEPTH` or `HNDSR_MAX_QUEUE_BYTES` allows, or 64 calls watch the health."""
+    """As much waits, or as many streams are open, as the settings allow, or 64 calls watch the health."""
 
     reason = "OVERLOADED"
     remedy = "try again after the delay that the answer's RetryInfo names"
@@ -241,6 +272,13 @@ class UnavailableError(GatewayError):
         self.retry_delay_s = retry_delay_s
 
 
+class StreamStalledError(UnavailableError):
+    """The caller of a stream did not read, or did not send, for longer than `HNDSR_STREAM_STALL_S`."""
+
+    reason = "STREAM_STALLED"
+    remedy = "go on in another stream with the tiles that are missing, and read while you send"
+
+
 class BackendMismatchError(GatewayError):
     """The models refuse what the gateway sends: they are of different versions."""
 
@@ -249,6 +287,16 @@ class BackendMismatchError(GatewayError):
 
     def __init__(self) -> None:
         super().__init__("the models refuse what the gateway sends")
+
+
+class NotFiniteError(GatewayError):
+    """The model answered with something that is no number; of this image, with these options, it always would."""
+
+    reason = "NOT_FINITE"
+    remedy = "try fewer steps, a lower texture or another seed, and tell the server's operator"
+
+    def __init__(self) -> None:
+        super().__init__("the model answered with no numbers")
 
 
 class RequestTimeoutError(GatewayError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,6 +15,9 @@ from hndsr_gateway.errors import GatewayError
 from hndsr_gateway.status import DETAILS_KEY, status_of, status_proto
 
 logger = logging.getLogger(__name__)
+
+FAREWELL_S = 10.0
+"""How long a status may take to leave."""
 
 Handler = Callable[[Any, Any], Any]
 
@@ -73,6 +78,8 @@ def _streaming(behaviour: Handler) -> Handler:
 async def _abort(context: Any, error: Exception) -> NoReturn:
     if isinstance(error, grpc.aio.AbortError):
         raise error
+    if isinstance(error, grpc.aio.InternalError):  # the caller has gone, and what was written to it failed
+        raise asyncio.CancelledError from error
     if isinstance(error, GatewayError):
         logger.info("refused: %s: %s", error.reason, error)
         answered = error
@@ -80,5 +87,7 @@ async def _abort(context: Any, error: Exception) -> NoReturn:
         logger.error("unforeseen failure", exc_info=error)
         answered = GatewayError("the server failed")
     details = ((DETAILS_KEY, status_proto(answered).SerializeToString()),)
-    await context.abort(status_of(answered), str(answered), details)
-    raise error
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(context.abort(status_of(answered), str(answered), details), FAREWELL_S)
+    # The caller does not read. gRPC keeps the status for it; this is how it lets a handler end without another.
+    raise asyncio.CancelledError

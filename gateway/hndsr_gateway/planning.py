@@ -24,6 +24,7 @@ from hndsr_gateway.errors import (
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.types import ModelDescription, OptionChoices, Parameters, Plan
 
+BANDS = 3
 MAX_CORES_PER_TILE = 16
 MESSAGE_OVERHEAD_BYTES = 4096
 """Room for everything in an answer beside its pixels."""
@@ -88,6 +89,26 @@ def cores_per_tile(model: ModelDescription, options: Options, tile_time_s: float
     return max(1, min(MAX_CORES_PER_TILE, side))
 
 
+def tile_bytes(axes: tuple[Axis, Axis], sample_type: str, cores: int) -> int:
+    """What a tile of `cores` x `cores` cores holds at most: source, target, and a byte a pixel for their masks."""
+    sample_bytes = BANDS * np.dtype(sample_type or "uint16").itemsize + 1
+    sides = [_tile_sides(axis, cores) for axis in axes]
+    return sum(height * width for height, width in zip(*sides, strict=True)) * sample_bytes
+
+
+def _most_cores(axes: tuple[Axis, Axis], sample_type: str, limit_bytes: int) -> int:
+    """Cores along each side of the largest tile that stays within so many bytes, at least 1."""
+    fitting = (n for n in range(MAX_CORES_PER_TILE, 1, -1) if tile_bytes(axes, sample_type, n) <= limit_bytes)
+    return next(fitting, 1)
+
+
+def _tile_sides(axis: Axis, cores: int) -> tuple[int, int]:
+    """Source and target pixels of a tile along an axis, at most."""
+    target_px = cores * axis.window.stride_px
+    source_px = target_px * axis.scale.denominator // axis.scale.numerator + axis.side + 1
+    return min(axis.length, source_px), min(axis.target_length, target_px + axis.window.window_px)
+
+
 def make_plan(
     size: tuple[int, int],
     parameters: Parameters,
@@ -96,8 +117,18 @@ def make_plan(
     *,
     sample_type: str = "",
     cores: int = 0,
+    tile_time_s: float | None = None,
 ) -> Plan:
-    """Cut an image of `size` (height, width) into tiles of `cores` x `cores` cores, 0 for the server's choice.
+    """Cut an image of `size` (height, width) into tiles.
+
+    Args:
+        size: of the source.
+        parameters: what the caller asks for.
+        model: that is asked for.
+        settings: limits.
+        sample_type: NumPy's name, empty where it is not known.
+        cores: along each side of a tile, 0 for the server's choice.
+        tile_time_s: device time that a tile is sized to where nobody says; None for that of unary calls.
 
     Raises:
         PlanIncompatibleError: if the tiles are too large.
@@ -110,15 +141,18 @@ def make_plan(
         raise RevisionChangedError(required=parameters.required_revision, served=model.revision)
     if min(size) < 1:
         raise EmptyImageError
-    if cores > MAX_CORES_PER_TILE:
-        raise PlanIncompatibleError(cores_per_tile=cores, limit=MAX_CORES_PER_TILE)
     scale = checked_scale(parameters.scale or model.manifest.default_scale, model)
     options = checked_options(parameters.options, model)
     rows, columns = (Axis(length, scale, model.manifest.geometry) for length in size)
     target = (rows.target_length, columns.target_length)
     if max(target) > MAX_SIDE_PX:
         raise SideTooLongError(length=max(target), limit=MAX_SIDE_PX)
-    cores = cores or settings.cores_per_tile or cores_per_tile(model, options, settings.tile_time_s)
+    most = _most_cores((rows, columns), sample_type, settings.stream_bytes)
+    if cores > most:
+        why = " (HNDSR_STREAM_BYTES)" if most < MAX_CORES_PER_TILE else ""
+        raise PlanIncompatibleError(f"tiles of {cores} cores a side are asked for, the limit here is {most}{why}")
+    chosen = settings.cores_per_tile or cores_per_tile(model, options, tile_time_s or settings.tile_time_s)
+    cores = cores or min(chosen, most)
     return Plan(
         source=size,
         target=target,

@@ -1,157 +1,20 @@
-"""Who may come in, who is worked on, and whose tile is next."""
+"""Who may come in, who is worked on, and how many bytes they may hold."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import time
-from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
 
 from hndsr_gateway.errors import OverloadedError, UnavailableError
+from hndsr_gateway.fair_gate import FairGate, Ticket
 from hndsr_gateway.settings import Settings
 
-CLASS_RATIO = 4.0
-"""Requests whose work differs by less than this are of one size class."""
-CLASS_WEIGHT = 1.25
-"""How much larger the share of a size class is than that of the next larger one."""
-LEAST_WORK_S = 1e-3
 LONG_SHARE = 0.5
 """Share of the places that long requests may hold; the rest is always free for short ones."""
 MIN_RETRY_S, MAX_RETRY_S = 1.0, 30.0
-
-
-@dataclass(slots=True, eq=False)
-class Ticket:
-    """A request that has come in."""
-
-    size_bytes: int
-    arrival_s: float
-    work_s: float = 0.0
-    """Device time that it needs, in seconds, as soon as that is known."""
-    waits: bool = True
-
-    @property
-    def size_class(self) -> int:
-        """The order of magnitude of its work."""
-        return math.floor(math.log(max(self.work_s, LEAST_WORK_S), CLASS_RATIO))
-
-
-class FairGate:
-    """A semaphore that size classes share by the work that they bring in; within a class the first comes first.
-
-    Source: start-time fair queueing, Goyal et al. 1996, with a flow for each size class: a class that has been away
-    starts where those that are there stand.
-    """
-
-    def __init__(self, places: int) -> None:
-        self._free = places
-        self._inside: Counter[int] = Counter()
-        self._waiting: list[_Waiter] = []
-        self._spent_s: defaultdict[int, float] = defaultdict(float)
-        self._virtual_s = 0.0
-        """What a class has spent that has always been there."""
-
-    def place(self, ticket: Ticket, *, cost_s: float) -> Turn:
-        """One of the places, held by `async with`, for work of so many seconds each time that it is entered."""
-        return Turn(self, _Waiter(ticket, cost_s))
-
-    async def enter(self, waiter: _Waiter) -> None:
-        """Take a place as soon as it is the waiter's turn."""
-        self._catch_up(waiter.size_class)
-        if self._free:
-            self._free -= 1
-            self._let_in(waiter)
-            return
-        waiter.turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
-        try:
-            await waiter.turn
-        except asyncio.CancelledError:
-            if not waiter.turn.cancelled():  # it was given a place in the moment of its end
-                self.leave(waiter)
-            raise
-
-    def leave(self, waiter: _Waiter) -> None:
-        """Give a place to whoever is next."""
-        self._inside[waiter.size_class] -= 1
-        self._forget_those_that_gave_up()
-        if not self._waiting:
-            self._free += 1
-            return
-        following = min(self._waiting, key=self._order)
-        self._waiting.remove(following)
-        self._let_in(following)
-        following.turn.set_result(None)
-
-    async def enter_again(self, waiter: _Waiter) -> None:
-        """Keep the place, or give it to those whose turn comes first and take it up again after them."""
-        self._forget_those_that_gave_up()
-        if any(self._order(other) < self._order(waiter) for other in self._waiting):
-            self.leave(waiter)
-            await self.enter(waiter)
-        else:
-            self._charge(waiter)
-
-    def _let_in(self, waiter: _Waiter) -> None:
-        self._inside[waiter.size_class] += 1
-        self._charge(waiter)
-
-    def _charge(self, waiter: _Waiter) -> None:
-        self._virtual_s = max(self._virtual_s, self._spent_s[waiter.size_class])
-        self._spent_s[waiter.size_class] += waiter.cost_s * CLASS_WEIGHT**waiter.size_class
-
-    def _forget_those_that_gave_up(self) -> None:
-        self._waiting = [waiter for waiter in self._waiting if not waiter.turn.done()]
-
-    def _catch_up(self, size_class: int) -> None:
-        present = {other for other, count in self._inside.items() if count}
-        present |= {other.size_class for other in self._waiting}
-        if not present:
-            self._virtual_s = max(self._spent_s.values(), default=0.0)
-        if size_class not in present:
-            self._spent_s[size_class] = max(self._spent_s[size_class], self._virtual_s)
-
-    def _order(self, waiter: _Waiter) -> tuple[float, int, float]:
-        return self._spent_s[waiter.size_class], waiter.size_class, waiter.ticket.arrival_s
-
-
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    """Who wants a place, and for how much work; `turn` is set by the gate."""
-
-    ticket: Ticket
-    cost_s: float
-    turn: asyncio.Future[None] = field(init=False)
-
-    @property
-    def size_class(self) -> int:
-        return self.ticket.size_class
-
-
-class Turn:
-    """A place in a gate, from when it is entered to when it is left."""
-
-    def __init__(self, gate: FairGate, waiter: _Waiter) -> None:
-        self._gate, self._waiter = gate, waiter
-        self._held = False
-
-    async def __aenter__(self) -> Turn:  # noqa: PYI034 - Self is of Python 3.11
-        await self._gate.enter(self._waiter)
-        self._held = True
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._held:
-            self._gate.leave(self._waiter)
-
-    async def give_way(self) -> None:
-        """Let those go first whose turn comes first, and come back."""
-        self._held = False
-        await self._gate.enter_again(self._waiter)
-        self._held = True
+STREAM_RETRY_S = 10.0
 
 
 class Admission:
@@ -238,3 +101,70 @@ class Admission:
         """About how long it takes until the next of those that are there is done."""
         mean_work_s = sum(ticket.work_s for ticket in self._tickets) / len(self._tickets)
         return round(min(max(mean_work_s, MIN_RETRY_S), MAX_RETRY_S), 1)
+
+
+class StreamRoom:
+    """Bounds how many streams are open and how many bytes their tiles hold.
+
+    Args:
+        settings: `max_streams`, `stream_tiles`, `stream_bytes` and `max_stream_bytes`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._open = 0
+        self._reserved_bytes = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.draining = asyncio.Event()
+        """Set when the server is about to stop."""
+
+    @contextlib.contextmanager
+    def stream(self) -> Iterator[None]:
+        """Let a stream in, until it ends.
+
+        Raises:
+            OverloadedError: if enough are open.
+            UnavailableError: if the server is about to stop.
+        """
+        if self.draining.is_set():
+            raise UnavailableError("the server is about to stop")
+        if self._open >= self._settings.max_streams:
+            raise OverloadedError(f"{self._open} streams are open, the most at once", retry_delay_s=STREAM_RETRY_S)
+        self._open += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._idle.set()
+
+    @contextlib.contextmanager
+    def tiles(self, tile_bytes: int) -> Iterator[int]:
+        """Reserve room for a stream's tiles of so many bytes each; yields for how many.
+
+        Raises:
+            OverloadedError: if there is none for a single one beside the other streams.
+        """
+        settings = self._settings
+        free_bytes = settings.max_stream_bytes - self._reserved_bytes
+        count = min(settings.stream_tiles, settings.stream_bytes // tile_bytes, free_bytes // tile_bytes)
+        if count < 1 and self._reserved_bytes:
+            raise OverloadedError(
+                f"the tiles of open streams hold {self._reserved_bytes:,} bytes, the most is "
+                f"{settings.max_stream_bytes:,}",
+                retry_delay_s=STREAM_RETRY_S,
+            )
+        count = max(1, count)
+        self._reserved_bytes += count * tile_bytes
+        try:
+            yield count
+        finally:
+            self._reserved_bytes -= count * tile_bytes
+
+    async def drain(self, grace_s: float) -> None:
+        """Let no stream in any more, and wait up to `grace_s` for those that are open."""
+        self.draining.set()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), grace_s)

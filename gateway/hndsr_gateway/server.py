@@ -27,6 +27,7 @@ from hndsr_gateway.servicer import UpscaleServicer
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.triton.client import TILING_MODEL, TritonBackend
 from hndsr_gateway.triton.embedded import EmbeddedTriton, EmbeddedTritonOptions
+from hndsr_gateway.triton.endpoints import EndpointPool
 from hndsr_gateway.types import OptionChoices
 
 logger = logging.getLogger(__name__)
@@ -113,12 +114,14 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """
     async with contextlib.AsyncExitStack() as stack:
         await _check_free(settings.listen)
-        triton = None if settings.triton_endpoint else EmbeddedTriton(embedded_options(settings))
+        triton = None if settings.triton_addresses else EmbeddedTriton(embedded_options(settings))
         if triton is not None:
             await stack.enter_async_context(triton)
-        address = settings.triton_endpoint if triton is None else triton.grpc_address
-        backend = TritonBackend(
-            address, describe_timeout_s=settings.health_timeout_s, tile_timeout_s=settings.tile_timeout_s
+        backend = EndpointPool(
+            settings.triton_addresses if triton is None else (triton.grpc_address,),
+            lambda address: TritonBackend(
+                address, describe_timeout_s=settings.health_timeout_s, tile_timeout_s=settings.tile_timeout_s
+            ),
         )
         stack.push_async_callback(backend.close)
         images = await stack.enter_async_context(image_workers(settings))
@@ -177,7 +180,9 @@ def _check_default_model(catalogue: Catalogue, settings: Settings) -> None:
 def _server(settings: Settings) -> Any:
     return grpc.aio.server(
         interceptors=[ErrorInterceptor()],
-        maximum_concurrent_rpcs=settings.max_concurrent_requests + settings.max_queue_depth + SMALL_RPCS,
+        maximum_concurrent_rpcs=(
+            settings.max_concurrent_requests + settings.max_queue_depth + settings.max_streams + SMALL_RPCS
+        ),
         options=[
             ("grpc.max_receive_message_length", settings.max_message_bytes),
             ("grpc.max_send_message_length", settings.max_message_bytes),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ import numpy as np
 from hndsr_gateway.backend import TileBackend
 from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.errors import InvalidRequestError, RequestTimeoutError
+from hndsr_gateway.fair_gate import FairGate, Ticket
 from hndsr_gateway.images.encode import check_encoding
 from hndsr_gateway.images.enlarge import enlarge
 from hndsr_gateway.images.picture import Encoding, Enlarged, Picture
@@ -29,8 +30,12 @@ from hndsr_gateway.jobs import (
 )
 from hndsr_gateway.planning import check_file_size, check_unary_size, make_plan
 from hndsr_gateway.quality import BLOCK_S, check_comparable, checked_data_range, measure, measuring_time_s
-from hndsr_gateway.scheduling import Admission, FairGate, Ticket
+from hndsr_gateway.scene_stream import Send
+from hndsr_gateway.scheduling import Admission
 from hndsr_gateway.settings import Settings
+from hndsr_gateway.streaming import SceneStreams
+from hndsr_gateway.strips import StreamStart, Strip
+from hndsr_gateway.tiles import TileQueue
 from hndsr_gateway.types import Parameters, Plan, Raster
 from hndsr_gateway.upscaling import RasterJob, RasterUpscaler
 
@@ -54,25 +59,36 @@ class UpscaleService:
         self._images, self._settings = images, settings
         self.catalogue = catalogue
         self._admission = Admission(settings)
-        self._upscaler = RasterUpscaler(backend, catalogue, settings)
+        queue = TileQueue(backend, settings)
+        catalogue.watch(queue.wake)
+        self._upscaler = RasterUpscaler(queue, catalogue, settings)
+        self._streams = SceneStreams(queue, catalogue, settings)
         self._measuring = FairGate(1)
 
     async def drain(self, grace_s: float) -> None:
         """Admit nothing more, and wait up to `grace_s` for what is being worked on."""
-        await self._admission.drain(grace_s)
+        await asyncio.gather(self._admission.drain(grace_s), self._streams.drain(grace_s))
 
     def plan(
         self, size: tuple[int, int], parameters: Parameters, *, sample_type: str = "", cores: int = 0
     ) -> tuple[Plan, float]:
-        """Plan an image of `size` (height, width); also the device time that it would take, in seconds.
+        """Plan an image of `size` (height, width) as a stream does; also the device time that it takes, in seconds.
 
         Safe to call from another thread: large plans take a while.
 
         Raises:
             GatewayError: as `make_plan`.
         """
-        model = self.catalogue.find(parameters.model)
-        plan = make_plan(size, parameters, model, self._settings, sample_type=sample_type, cores=cores)
+        model = self.catalogue.find(parameters.model, parameters.required_revision)
+        plan = make_plan(
+            size,
+            parameters,
+            model,
+            self._settings,
+            sample_type=sample_type,
+            cores=cores,
+            tile_time_s=self._settings.stream_tile_time_s,
+        )
         return plan, plan.windows * model.window_time_s(plan.options)
 
     async def upscale(self, request: UpscaleRequest) -> UpscaleAnswer:
@@ -82,6 +98,19 @@ class UpscaleService:
             GatewayError: if the request cannot be served; nothing of it goes on then.
         """
         return await self._in_time(self._upscale(request))
+
+    async def stream(self, start: StreamStart, strips: AsyncIterator[Strip], send: Send) -> None:
+        """Upscale an image of any size, tile by tile.
+
+        Args:
+            start: what the caller asks for.
+            strips: the tiles' sources, read no faster than tiles are done.
+            send: hands an answer to the caller, and returns when the way has taken it.
+
+        Raises:
+            GatewayError: if the stream cannot be served, or its caller breaks the contract or stalls.
+        """
+        await self._streams.run(start, strips, send)
 
     async def compare(self, image: Source, reference: Source, *, data_range: float = 0.0) -> CompareAnswer:
         """Measure how close an image is to a reference, against a span of values; 0 for that of the sample type.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr.v1 import upscale_pb2_grpc as pb_grpc
-from hndsr_gateway import convert
+from hndsr_gateway import convert, convert_stream
+from hndsr_gateway.errors import StreamStalledError
 from hndsr_gateway.service import UpscaleService
 from hndsr_gateway.settings import Settings
+from hndsr_gateway.strips import Answer
 
 
 class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
@@ -47,6 +50,23 @@ class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
         """One whole image."""
         answer = await self._service.upscale(convert.upscale_request_of(request))
         return await asyncio.to_thread(convert.upscale_response, answer)
+
+    async def UpscaleStream(self, requests: AsyncIterator[pb.UpscaleStreamRequest], context: Any) -> None:  # noqa: N802 - the contract's name
+        """An image of any size; writes to the context by itself, to see when its caller does not read."""
+        first = await self._first(requests)
+
+        async def send(answer: Answer) -> None:
+            await context.write(convert_stream.answer_message(answer))
+
+        strips = (convert_stream.strip_of(request) async for request in requests)
+        await self._service.stream(convert_stream.start_of(first), strips, send)
+
+    async def _first(self, requests: AsyncIterator[pb.UpscaleStreamRequest]) -> pb.UpscaleStreamRequest:
+        stall_s = self._settings.stream_stall_s
+        try:
+            return await asyncio.wait_for(anext(requests, pb.UpscaleStreamRequest()), stall_s)
+        except asyncio.TimeoutError as error:
+            raise StreamStalledError(f"nothing was sent for {stall_s:g} s") from error
 
     async def Compare(self, request: pb.CompareRequest, context: Any) -> pb.CompareResponse:  # noqa: N802, ARG002 - the contract's names
         """How close one image is to another."""

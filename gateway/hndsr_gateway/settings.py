@@ -14,6 +14,7 @@ from hndsr_gateway.errors import StartupError
 ENVIRONMENT_PREFIX = "HNDSR_"
 PORT = "(0|[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 ADDRESS = rf"^(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):{PORT}$"
+ENDPOINT = rf"(dns:)?(\[[0-9a-fA-F:.]+\]|[^\s,:\[\]]+):{PORT}"
 FOREIGN_NAMES = frozenset({"HNDSR_TARGET", "HNDSR_SITE_PACKAGES"})
 """Variables of the clients and of the models' processes."""
 
@@ -43,8 +44,8 @@ class Settings(BaseSettings):
     listen: str = Field(default="127.0.0.1:50051", pattern=ADDRESS)
     """Address of the gRPC service, `HOST:PORT`; port 0 picks a free one."""
 
-    triton_endpoint: str = Field(default="", pattern=f"^$|{ADDRESS}")
-    """gRPC address of a running Triton, `HOST:PORT`. Empty: the embedded Triton is started."""
+    triton_endpoints: str = Field(default="", pattern=f"^$|^{ENDPOINT}( *, *{ENDPOINT})*$")
+    """Tritons, comma-separated: `HOST:PORT`, or `dns:HOST:PORT` for all behind a name. Empty: one is embedded."""
 
     models: str = ""
     """Window models that the embedded Triton loads, comma-separated. Empty: all."""
@@ -73,8 +74,8 @@ class Settings(BaseSettings):
     cpu_threads: int = Field(default=0, ge=0, le=1024)
     """Cores that one network's pass may use in the embedded Triton. 0: all."""
 
-    window_cache_mib: int = Field(default=128, ge=0, le=2**20)
-    """Size of the embedded Triton's window cache, in MiB: 5 windows of 8 bits in each; a row of them should fit."""
+    window_cache_mib: int = Field(default=256, ge=0, le=2**20)
+    """Size of the embedded Triton's window cache, in MiB: 5 windows of 8 bits in each; a row of a scene should fit."""
 
     max_source_px: int = Field(default=32_000_000, ge=1, le=2**44)
     """Largest source image of a unary call, in pixels."""
@@ -104,13 +105,34 @@ class Settings(BaseSettings):
     """Memory that reading or writing an image file may take, in MiB, beside its pixels."""
 
     max_inflight_tiles: int = Field(default=1, ge=1, le=1024)
-    """Tiles in Triton at once: as many as the model `hndsr` has instances."""
+    """Tiles in each Triton at once: as many as the model `hndsr` has instances."""
 
     tile_time_s: float = Field(default=0.25, gt=0)
-    """Device time that a tile is sized to, in seconds, where neither the caller nor HNDSR_CORES_PER_TILE says."""
+    """Device time that a tile of a unary call is sized to, in seconds, where HNDSR_CORES_PER_TILE does not say."""
+
+    stream_tile_time_s: float = Field(default=1.0, gt=0)
+    """The same for tiles of streams and plans, whose caller may say. A small request waits for one tile at most."""
 
     cores_per_tile: int = Field(default=0, ge=0, le=16)
     """Cores (224 px for `hndsr`) along each side of a tile, 1 to 16. 0: by the speed of the device."""
+
+    max_streams: int = Field(default=16, ge=0, le=1024)
+    """Streams that may be open at once; more are refused as OVERLOADED."""
+
+    stream_tiles: int = Field(default=4, ge=1, le=1024)
+    """Tiles of one stream in the gateway at once: received, waiting, worked on, and sent."""
+
+    stream_bytes: int = Field(default=256 * 2**20, ge=2**20, le=2**44)
+    """Bytes that the tiles of one stream may hold, source and target. Tiles are made smaller to fit."""
+
+    max_stream_bytes: int = Field(default=2**30, ge=2**20, le=2**44)
+    """Bytes that the tiles of all streams may hold; a stream that finds none left is refused as OVERLOADED."""
+
+    stream_stall_s: float = Field(default=60.0, gt=0)
+    """How long a stream's caller may not read, or send nothing while it has no tile here, in seconds."""
+
+    stream_progress_s: float = Field(default=10.0, gt=0, le=10)
+    """How long a stream says nothing before it tells its progress, in seconds."""
 
     tile_timeout_s: float = Field(default=300.0, gt=0)
     """Longest time that one tile may take in Triton, its wait there included, in seconds."""
@@ -137,6 +159,11 @@ class Settings(BaseSettings):
     def model_names(self) -> tuple[str, ...]:
         """`models` as a list."""
         return tuple(name.strip() for name in self.models.split(",") if name.strip())
+
+    @property
+    def triton_addresses(self) -> tuple[str, ...]:
+        """`triton_endpoints` as a list."""
+        return tuple(address.strip() for address in self.triton_endpoints.split(",") if address.strip())
 
 
 def refuse_unknown(environment: Mapping[str, str]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Shaped
 
-from hndsr_ensemble.geometry import Span
+from hndsr_ensemble.geometry import Axis, Span, WindowGeometry
 from hndsr_ensemble.manifest import Manifest, Options
 from hndsr_ensemble.masks import Mask
 from hndsr_ensemble.scale import Scale
@@ -112,20 +112,31 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """sha256 over all that decides the tiles and their bytes beside the source, in hexadecimal."""
+        """sha256 over all that decides the tiles and their bytes beside the source, in hexadecimal.
+
+        Source: `Plan.digest` of the contract.
+        """
         facts = {
             "source": "{}x{}".format(*self.source),
+            "target": "{}x{}".format(*self.target),
             "scale": f"{self.scale.numerator}/{self.scale.denominator}",
             "model": self.model,
             "revision": self.revision,
             "steps": self.options.steps,
-            "texture": f"{self.options.texture:.9g}",
+            "texture": f"{np.float32(self.options.texture):.9g}",
             "seed": self.options.seed,
             "ranges": ",".join(f"{low:.17g}:{high:.17g}" for low, high in self.value_ranges),
             "samples": self.sample_type,
             "cores": self.cores_per_tile,
+            "rows": ",".join(map(_span_text, self.row_spans)),
+            "columns": ",".join(map(_span_text, self.column_spans)),
         }
         return hashlib.sha256("".join(f"{name}={fact}\n" for name, fact in facts.items()).encode()).hexdigest()
+
+    def axes(self, window: WindowGeometry) -> tuple[Axis, Axis]:
+        """Rows and columns, cut into the windows of the plan's model."""
+        height, width = self.source
+        return Axis(height, self.scale, window), Axis(width, self.scale, window)
 
     @property
     def windows(self) -> int:
@@ -152,6 +163,8 @@ class TileRequest:
     geometry: TileGeometry
     ranges: Ranges
     options: Options
+    endpoint: str = ""
+    """Where it should be worked on, of those that the backend named; empty: anywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,3 +183,7 @@ class Upscaled:
     plan: Plan
     description: ModelDescription
     stats: TileStats
+
+
+def _span_text(span: Span) -> str:
+    return ":".join(map(str, astuple(span)))

@@ -8,17 +8,19 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from hndsr_ensemble.geometry import Axis, Span
-from hndsr_ensemble.tiling import TileGeometry, TileStats
+from hndsr_ensemble.geometry import Span
+from hndsr_ensemble.tiling import TileStats
 from hndsr_ensemble.values import Ranges
-from hndsr_gateway.backend import TileBackend
 from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.errors import RevisionChangedError, UnavailableError
+from hndsr_gateway.fair_gate import Route, Ticket
 from hndsr_gateway.images.picture import Enlarged
 from hndsr_gateway.planning import check_answer_size, check_unary_size, checked_ranges, checked_scale, make_plan
-from hndsr_gateway.scheduling import FairGate, Ticket
 from hndsr_gateway.settings import Settings
+from hndsr_gateway.tiles import TileMaker, TileQueue
 from hndsr_gateway.types import ModelDescription, Parameters, Plan, Raster, TileRequest, TileResponse, Upscaled
+
+PlannedTile = tuple[Span, Span, TileRequest]
 
 SHORT_WINDOWS = 4
 """A target of up to 2 x 2 windows is short work, whatever runs it."""
@@ -44,19 +46,26 @@ class RasterJob:
         """Whether it is more than a thumbnail."""
         return self.plan.windows > SHORT_WINDOWS
 
+    def tiles(self) -> Iterator[PlannedTile]:
+        """All tiles in row-major order, each with its spans."""
+        maker = TileMaker(self.plan, self.model, self.ranges)
+        for rows, columns in self.plan.tiles():
+            area = np.s_[rows.source_start : rows.source_stop, columns.source_start : columns.source_stop]
+            mask = None if self.source.mask is None else self.source.mask[area]
+            yield rows, columns, maker.request(rows, columns, Raster(self.source.pixels[area], mask))
+
 
 class RasterUpscaler:
     """Plans rasters and runs their tiles; tiles of concurrent calls take turns.
 
     Args:
-        backend: runs the tiles.
+        queue: runs the tiles.
         catalogue: knows the models.
         settings: limits, and how many tiles may be in the backend at once.
     """
 
-    def __init__(self, backend: TileBackend, catalogue: Catalogue, settings: Settings) -> None:
-        self._backend, self._catalogue, self._settings = backend, catalogue, settings
-        self._slots = FairGate(settings.max_inflight_tiles)
+    def __init__(self, queue: TileQueue, catalogue: Catalogue, settings: Settings) -> None:
+        self._queue, self._catalogue, self._settings = queue, catalogue, settings
 
     def enlarged(self, parameters: Parameters) -> Enlarged:
         """What is to become of an image that is not read yet.
@@ -80,7 +89,7 @@ class RasterUpscaler:
             GatewayError: if the request cannot be served.
         """
         size, dtype = (source.height, source.width), source.pixels.dtype
-        model = self._catalogue.find(parameters.model)
+        model = self._catalogue.find(parameters.model, parameters.required_revision)
         plan = make_plan(size, parameters, model, self._settings, sample_type=dtype.name)
         check_unary_size(plan.target, which="target", limit_px=self._settings.max_target_px)
         ranges = checked_ranges(parameters.value_ranges, dtype)
@@ -94,7 +103,7 @@ class RasterUpscaler:
             GatewayError: if a tile fails; nothing of the job goes on then.
         """
         try:
-            target, stats = await self._run(_Work(job), ticket)
+            target, stats = await self._run(job, ticket)
         except RevisionChangedError as error:
             await self._catalogue.refresh()
             if job.parameters.required_revision:
@@ -102,11 +111,11 @@ class RasterUpscaler:
             raise UnavailableError from error
         return Upscaled(target, job.plan, job.model, stats)
 
-    async def _run(self, work: _Work, ticket: Ticket) -> tuple[Raster, TileStats]:
-        canvas = _Canvas(work.job)
-        tiles = work.job.plan.tiles()
-        count = min(self._settings.max_inflight_tiles, work.job.plan.tile_count)
-        workers = [asyncio.create_task(self._work(work, tiles, canvas, ticket)) for _ in range(count)]
+    async def _run(self, job: RasterJob, ticket: Ticket) -> tuple[Raster, TileStats]:
+        canvas, route = _Canvas(job), self._queue.route(job.plan)
+        tiles = job.tiles()
+        count = min(self._settings.max_inflight_tiles, job.plan.tile_count)
+        workers = [asyncio.create_task(self._work(job, tiles, canvas, ticket, route)) for _ in range(count)]
         try:
             await asyncio.gather(*workers)
         finally:
@@ -115,29 +124,15 @@ class RasterUpscaler:
             await asyncio.gather(*workers, return_exceptions=True)
         return canvas.finish()
 
-    async def _work(self, work: _Work, tiles: Iterator[tuple[Span, Span]], canvas: _Canvas, ticket: Ticket) -> None:
-        async with self._slots.place(ticket, cost_s=work.job.work_s / work.job.plan.tile_count) as turn:
-            for number, (rows, columns) in enumerate(tiles):
+    async def _work(
+        self, job: RasterJob, tiles: Iterator[PlannedTile], canvas: _Canvas, ticket: Ticket, route: Route
+    ) -> None:
+        cost_s = job.work_s / job.plan.tile_count
+        async with self._queue.place(ticket, cost_s=cost_s, route=route) as turn:
+            for number, (rows, columns, request) in enumerate(tiles):
                 if number:
                     await turn.give_way()
-                canvas.place(rows, columns, await self._backend.upscale(work.tile(rows, columns)))
-
-
-class _Work:
-    """One job on its way through the backend."""
-
-    def __init__(self, job: RasterJob) -> None:
-        self.job = job
-        self._axes = [Axis(length, job.plan.scale, job.model.manifest.geometry) for length in job.plan.source]
-
-    def tile(self, rows: Span, columns: Span) -> TileRequest:
-        """The request for the tile where two spans cross."""
-        job = self.job
-        area = np.s_[rows.source_start : rows.source_stop, columns.source_start : columns.source_stop]
-        mask = None if job.source.mask is None else job.source.mask[area]
-        geometry = TileGeometry.of(self._axes[0], self._axes[1], rows, columns)
-        raster = Raster(job.source.pixels[area], None if mask is None or mask.all() else mask)
-        return TileRequest(job.model.name, job.model.revision, raster, geometry, job.ranges, job.plan.options)
+                canvas.place(rows, columns, await self._queue.run(request, turn))
 
 
 class _Canvas:

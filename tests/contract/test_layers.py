@@ -10,7 +10,7 @@ import pytest
 import hndsr_gateway
 
 PACKAGE = Path(hndsr_gateway.__file__).parent
-EDGES = {"__main__", "server", "servicer", "interceptors", "monitor", "convert", "status"}
+EDGES = {"__main__", "server", "servicer", "interceptors", "monitor", "convert", "convert_stream", "status"}
 """Modules that speak gRPC or the contract's messages to callers; `triton` speaks them to Triton."""
 
 INNER = sorted({path.stem for path in PACKAGE.glob("*.py")} - EDGES)

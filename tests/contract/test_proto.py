@@ -130,7 +130,7 @@ def test_plan_response_fills_every_field() -> None:
 
 
 def test_plan_digest_stays_what_journals_hold() -> None:
-    assert upscaled().plan.digest == "c1ae464b09d4866227cc7bf981b1a542f2c04903bd88ae01766241243e8d0794"
+    assert upscaled().plan.digest == "8d250216eaf41ada5e2db45b68b499448b4dcbc580cd0b8106138d15f1b75d0f"
 
 
 def test_plan_response_fills_every_field_of_a_span() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
 import struct
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+import streams
 from gateways import RunningGateway
 from google.rpc import error_details_pb2, status_pb2
 from in_process import png, raw, request, scene
@@ -22,7 +25,7 @@ from in_process import png, raw, request, scene
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr.v1 import upscale_pb2_grpc
 from hndsr_ensemble.manifest import model_repository
-from hndsr_gateway.errors import GatewayError
+from hndsr_gateway.errors import GatewayError, InvalidRequestError
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.status import DETAILS_KEY, status_of
 
@@ -36,6 +39,8 @@ class TritonPythonModel(TritonPythonModel):
         pixels = pb_utils.get_input_tensor_by_name(request, "PIXELS_U8")
         if pixels is None:
             return super()._answer(request)
+        if pixels.as_numpy().shape[0] == 1:
+            return pb_utils.InferenceResponse([], pb_utils.TritonError("NOT_FINITE: no numbers"))
         if pixels.as_numpy().shape[1] > 1:
             return pb_utils.InferenceResponse([])
         return pb_utils.InferenceResponse([], pb_utils.TritonError("TILE_MISMATCH: of another version"))
@@ -89,9 +94,18 @@ REFUSED: dict[str, pb.UpscaleRequest] = {
     "MODEL_NOT_FOUND": request(RAW, model="swin"),
     "REVISION_CHANGED": request(RAW, required_revision="another"),
 }
+SOURCE = scene((5, 7))
+WRONG = pb.UpscaleStreamRequest(strip=pb.SourceStrip(pixels=SOURCE.tobytes(), last=True))
+BEYOND = pb.UpscaleStreamRequest(strip=pb.SourceStrip(row=1, pixels=SOURCE.tobytes(), last=True))
+BEYOND.strip.checksum = streams.checksum(BEYOND.strip)
+REFUSED_STREAMS: dict[str, list[pb.UpscaleStreamRequest]] = {
+    "STREAM_PROTOCOL": [WRONG],
+    "CHECKSUM_MISMATCH": [streams.start(SOURCE), WRONG],
+    "TILE_MISMATCH": [streams.start(SOURCE), BEYOND],
+}
 ELSEWHERE = {
-    *("PLAN_INCOMPATIBLE", "OVERLOADED", "DEADLINE_EXCEEDED", "DECOMPRESSION_BOMB"),
-    *("BACKEND_UNAVAILABLE", "BACKEND_MISMATCH", "INTERNAL"),
+    *("PLAN_INCOMPATIBLE", "OVERLOADED", "DEADLINE_EXCEEDED", "DECOMPRESSION_BOMB", "STREAM_STALLED"),
+    *("BACKEND_UNAVAILABLE", "BACKEND_MISMATCH", "NOT_FINITE", "INTERNAL"),
 }
 """Reasons that other requests than Upscale, or other gateways, answer with; each has a test of its own below."""
 
@@ -103,18 +117,24 @@ def answerable() -> dict[str, set[grpc.StatusCode]]:
     while pending:
         cls = pending.pop()
         pending += cls.__subclasses__()
-        if cls is GatewayError or not cls.__subclasses__():
+        if cls is not InvalidRequestError:
             found.setdefault(cls.reason, set()).add(status_of(cls.__new__(cls)))
     return found
 
 
 def test_every_reason_is_raised_here() -> None:
-    assert set(answerable()) == REFUSED.keys() | ELSEWHERE
+    assert set(answerable()) == REFUSED.keys() | REFUSED_STREAMS.keys() | ELSEWHERE
 
 
 @pytest.mark.parametrize("reason", REFUSED)
 def test_upscale_is_refused_with_the_reason(stub: Any, reason: str) -> None:
     found, status = reason_of(lambda: stub.Upscale(REFUSED[reason]))
+    assert (found, {status}) == (reason, answerable()[reason])
+
+
+@pytest.mark.parametrize("reason", REFUSED_STREAMS)
+def test_stream_is_refused_with_the_reason(stub: Any, reason: str) -> None:
+    found, status = reason_of(lambda: list(stub.UpscaleStream(iter(REFUSED_STREAMS[reason]))))
     assert (found, {status}) == (reason, answerable()[reason])
 
 
@@ -137,6 +157,7 @@ def strict() -> Iterator[RunningGateway]:
         window_cache_mib=0,
         health_interval_s=0.1,
         health_timeout_s=5.0,
+        stream_stall_s=0.2,
     )
     running = RunningGateway(settings)
     running.start()
@@ -167,6 +188,14 @@ def test_request_that_finds_no_place_is_refused_as_overloaded(strict_stub: Any) 
     assert found == {"OVERLOADED", "DEADLINE_EXCEEDED"}
 
 
+def test_stream_that_sends_nothing_is_refused_as_stalled(strict_stub: Any) -> None:
+    done = threading.Event()
+    messages = itertools.takewhile(lambda _: not done.wait(), itertools.repeat(None))
+    found = reason_of(lambda: list(strict_stub.UpscaleStream(itertools.chain([streams.start(SOURCE)], messages))))
+    done.set()
+    assert found == ("STREAM_STALLED", grpc.StatusCode.UNAVAILABLE)
+
+
 @pytest.fixture
 def of_another_version(tmp_path: Path) -> Iterator[upscale_pb2_grpc.UpscaleServiceStub]:
     """A client of a gateway whose Triton serves a tiling model of another version."""
@@ -181,9 +210,9 @@ def of_another_version(tmp_path: Path) -> Iterator[upscale_pb2_grpc.UpscaleServi
 
 
 def test_models_of_another_version_are_answered_as_what_they_are(of_another_version: Any) -> None:
-    column, square = raw(np.zeros((5, 1, 3), np.uint8)), raw(np.zeros((5, 5, 3), np.uint8))
-    found = [reason_of(lambda image=image: of_another_version.Upscale(request(image))) for image in (column, square)]
-    assert found == [("BACKEND_MISMATCH", grpc.StatusCode.INTERNAL), ("INTERNAL", grpc.StatusCode.INTERNAL)]
+    images = [raw(np.zeros((*size, 3), np.uint8)) for size in ((5, 1), (1, 5), (5, 5))]
+    found = [reason_of(lambda image=image: of_another_version.Upscale(request(image))) for image in images]
+    assert found == [(reason, grpc.StatusCode.INTERNAL) for reason in ("BACKEND_MISMATCH", "NOT_FINITE", "INTERNAL")]
 
 
 # The last one: nothing is served behind it.

@@ -5,29 +5,45 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hndsr_client import _report
-from hndsr_client._core.files import Destination, png_size_px
+from hndsr_client._core.files import ImageDestination, png_size_px
 from hndsr_client._destinations import plan_jobs
-from hndsr_client._exit_codes import batch_exit_code
+from hndsr_client._exit_codes import DEADLINE, INTERRUPTED, OK, UNAVAILABLE, batch_exit_code, exit_code
 from hndsr_client._messages import file_error_message
-from hndsr_client._progress import counting, waiting
+from hndsr_client._progress import Course, counting, streaming, waiting
+from hndsr_client._stream.delivery import npy_destination
+from hndsr_client._stream.npy import SUFFIX
+from hndsr_client._stream.windows import Source
 from hndsr_client.batch import FileOutcome, upscale_files
 from hndsr_client.client import Client
 from hndsr_client.connection import Tls
-from hndsr_client.errors import ArgumentError, HndsrError
+from hndsr_client.errors import ArgumentError, HndsrError, ServiceError
 
 ESTIMATE_TIMEOUT_S = 5.0
 PARAMETERS = "scale", "steps", "texture", "seed", "model"
 ENCODING = "quality", "lossless"
+PASSING = UNAVAILABLE, DEADLINE
+IMAGES_ONLY = {"quality": "--quality", "lossless": "--lossless or --lossy", "reference": "--reference"}
+ARRAYS_ONLY = {"mask": "--mask", "restart": "--restart", "tile_cores": "--tile-cores"}
 
 
-def upscale(arguments: argparse.Namespace) -> None:
-    """Upscale one file."""
+def upscale(arguments: argparse.Namespace) -> int:
+    """Upscale one image file, or stream one array, and answer the exit code."""
+    arrays = [Path(path).suffix.lower() == SUFFIX for path in (arguments.source, arguments.destination)]
+    if any(arrays) and not all(arrays):
+        raise ArgumentError("SRC and DST are either both .npy files or both image files")
+    _refuse(arguments, IMAGES_ONLY if any(arrays) else ARRAYS_ONLY)
+    return _upscale_array(arguments) if any(arrays) else _upscale_file(arguments)
+
+
+def _upscale_file(arguments: argparse.Namespace) -> int:
     shown = sys.stderr.isatty() and not arguments.quiet
     # What is wrong with the files is said before a gateway is waited for.
-    Destination(
+    ImageDestination(
         arguments.destination,
         source=arguments.source,
         reference=arguments.reference,
@@ -44,6 +60,35 @@ def upscale(arguments: argparse.Namespace) -> None:
         _print(_report.as_json(metadata, destination=arguments.destination, elapsed_s=elapsed_s))
     elif not arguments.quiet:
         _print(_report.upscaled_text(metadata, destination=arguments.destination, elapsed_s=elapsed_s))
+    return OK
+
+
+def _upscale_array(arguments: argparse.Namespace) -> int:
+    shown = sys.stderr.isatty() and not arguments.quiet
+    # What is wrong with the files is said before a gateway is waited for.
+    npy_destination(arguments.destination, source=arguments.source, overwrite=arguments.overwrite)
+    Source(arguments.source, arguments.mask).close()
+    course = Course()
+    options = _options(arguments, *PARAMETERS, "mask", "overwrite")
+    options |= {"resume": not arguments.restart, "cores_per_tile": arguments.tile_cores}
+    try:
+        with (
+            _connect(arguments, shown=shown) as client,
+            streaming(f"upscaling {Path(arguments.source).name}", course, shown=shown) as tell,
+        ):
+            result = client.upscale_array(arguments.source, arguments.destination, on_progress=tell, **options)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"hndsr: error: interrupted; {_way_on(arguments, course)}\n")
+        return INTERRUPTED
+    except ServiceError as error:
+        if course.begun and exit_code(error) in PASSING:
+            sys.stderr.write(f"hndsr: {_way_on(arguments, course)}\n")
+        raise
+    if arguments.json:
+        _print(_report.stream_json(result, destination=arguments.destination))
+    elif not arguments.quiet:
+        _print(_report.streamed_line(result, destination=arguments.destination, made_px=course.made_px))
+    return OK
 
 
 def batch(arguments: argparse.Namespace) -> int:
@@ -112,6 +157,19 @@ def _tls(arguments: argparse.Namespace) -> bool | Tls:
 
 def _options(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in names}
+
+
+def _refuse(arguments: argparse.Namespace, options: Mapping[str, str]) -> None:
+    """Say which option means nothing for files of this kind."""
+    for name, option in options.items():
+        if getattr(arguments, name) is not None:
+            kind = "image files" if options is IMAGES_ONLY else ".npy files"
+            raise ArgumentError(f"{option} goes with {kind} alone")
+
+
+def _way_on(arguments: argparse.Namespace, course: Course) -> str:
+    command = "the same command without --restart" if arguments.restart and course.begun else "the same command"
+    return f"{command} goes on with what is missing"
 
 
 def _estimate_s(client: Client, arguments: argparse.Namespace) -> float | None:

@@ -22,6 +22,7 @@ from hndsr_client._exit_codes import (
 
 TARGET_VARIABLE = "HNDSR_TARGET"
 DEFAULT_TARGET = "127.0.0.1:50051"
+MAX_TILE_CORES = 16
 
 EPILOG = f"""\
 environment:
@@ -36,6 +37,10 @@ exit codes:
   {DEADLINE}    the time allowed by --timeout passed
   {LOCAL_FILE}    a file on this machine cannot be read or written, or the destination exists
   {INTERRUPTED}  interrupted by Ctrl-C
+"""
+UPSCALE_EPILOG = """\
+An array (height, width, 3) of uint8 or uint16 is streamed tile by tile, whatever its size. Where that was interrupted,
+the same command goes on.
 """
 BATCH_EPILOG = f"""\
 exit code: 0 if no file failed, else that of the failure which a second try is least likely to mend, in the order
@@ -62,16 +67,19 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_upscale(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("upscale", help="upscale an image file")
+    parser = commands.add_parser("upscale", help="upscale an image file or a large array", epilog=UPSCALE_EPILOG)
     parser.set_defaults(run=_commands.upscale)
-    parser.add_argument("source", metavar="SRC", help="the image file")
+    parser.add_argument("source", metavar="SRC", help="the image file, or the .npy file of an array")
     parser.add_argument(
-        "destination", metavar="DST", help=f"the file to make, {', '.join(EXTENSIONS)}; it appears when it is whole"
+        "destination",
+        metavar="DST",
+        help=f"the file to make, {', '.join(EXTENSIONS)}, or .npy of .npy; it appears when it is whole",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
     parser.add_argument("--quiet", action="store_true", help="no progress and no closing line")
     parser.add_argument("--reference", metavar="FILE", help="the truth: say how close DST comes, and bicubic beside it")
     _add_encoding(parser)
+    _add_streaming(parser)
     _add_parameters(parser)
     _add_connection(parser)
 
@@ -139,6 +147,21 @@ def _add_encoding(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     loss.add_argument("--lossless", action="store_true", default=None, help="every sample as it is (all but JPEG)")
     loss.add_argument("--lossy", dest="lossless", action="store_false", default=None, help="smaller (JPEG and WebP)")
     return group
+
+
+def _add_streaming(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how to stream an array (.npy only)")
+    group.add_argument("--mask", metavar="FILE", help="which pixels are valid: a .npy file of bool, height x width")
+    group.add_argument(
+        "--restart", action="store_true", default=None, help="begin anew where an earlier run has left something"
+    )
+    group.add_argument(
+        "--tile-cores",
+        type=int,
+        choices=range(1, MAX_TILE_CORES + 1),
+        metavar="N",
+        help=f"side of a tile in cores, 1 to {MAX_TILE_CORES} (default: the server's choice)",
+    )
 
 
 def _add_connection(parser: argparse.ArgumentParser, *, json_help: str = "print the result as JSON") -> None:

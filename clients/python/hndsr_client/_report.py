@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from hndsr_client.batch import FileOutcome
@@ -18,15 +18,25 @@ from hndsr_client.results import (
     Quality,
     QualityReport,
     ServiceInfo,
+    StreamResult,
     UpscaleMetadata,
 )
 
 REVISION_LENGTH = 12
+PIXELS = "image", "mask"
+SPANS = "row_spans", "column_spans"
 
 
 def as_json(result: ServiceInfo | Plan | UpscaleMetadata | Quality, **more: object) -> str:
     """A result, with further facts, as one JSON object; fractions, decimals and infinity are text."""
     return json.dumps(_plain(asdict(result) | more), default=str, indent=2)
+
+
+def stream_json(result: StreamResult, *, destination: str) -> str:
+    """What was done to an array, as one JSON object; its tiles are counted, not listed."""
+    facts = {field.name: getattr(result, field.name) for field in fields(result) if field.name not in PIXELS}
+    plan = {name: value for name, value in asdict(result.plan).items() if name not in SPANS}
+    return json.dumps(_plain(facts | {"plan": plan, "destination": destination}), default=str, indent=2)
 
 
 def outcome_json(outcome: FileOutcome) -> str:
@@ -55,6 +65,18 @@ def upscaled_line(metadata: UpscaleMetadata, *, destination: str, elapsed_s: flo
         f"{destination}: {height_px} x {width_px} px (height x width), "
         f"{_count(metadata.windows, 'window')} ({metadata.computed_windows} computed), "
         f"{_speed(height_px * width_px, elapsed_s)}, {metadata.model} {_short(metadata.revision)}"
+    )
+
+
+def streamed_line(result: StreamResult, *, destination: str, made_px: int) -> str:
+    """What was done to an array, on one line; the speed is of the pixels that this run made."""
+    plan = result.plan
+    height_px, width_px = plan.target_height_px, plan.target_width_px
+    resumed = f" ({result.resumed_tiles} resumed)" * bool(result.resumed_tiles)
+    return (
+        f"{destination}: {height_px} x {width_px} px (height x width), {height_px * width_px / 1e6:.3g} Mpx, "
+        f"{_count(result.tiles, 'tile')}{resumed}, {_speed(made_px, result.elapsed_s)}, "
+        f"{_hit_rate(result)}{plan.model} {_short(plan.revision)}"
     )
 
 
@@ -140,6 +162,12 @@ def _short(revision: str) -> str:
 
 def _speed(target_px: int, elapsed_s: float) -> str:
     return f"{elapsed_s:.2f} s, {target_px / 1e6 / max(elapsed_s, 1e-9):.3g} Mpx/s"
+
+
+def _hit_rate(result: StreamResult) -> str:
+    """How many windows came from the cache; nothing where none is known to have been needed."""
+    needed = result.cache_hits + result.computed_windows + result.empty_windows
+    return f"{100 * result.cache_hits / needed:.0f} % of {_count(needed, 'window')} cached, " if needed else ""
 
 
 def _decibels(psnr_db: float) -> str:

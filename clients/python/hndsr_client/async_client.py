@@ -19,15 +19,28 @@ from hndsr_client._core import calls
 from hndsr_client._core.calls import Call, Image, ResultT
 from hndsr_client._core.checks import checked_metadata, checked_timeout_s
 from hndsr_client._core.connection import CALL_ERRORS, Connection
-from hndsr_client._core.parameters import UpscaleParameters, spelled_out
+from hndsr_client._core.parameters import UpscaleParameters, build_parameters, spelled_out
 from hndsr_client._core.pixels import Mask
 from hndsr_client._core.requests import FileFormat, SampleType
 from hndsr_client._core.retries import Attempts
+from hndsr_client._stream.delivery import AnySink, Delivery, Order
+from hndsr_client._stream.recovery import Recovery
+from hndsr_client._stream.tasks import AsyncTileStream, AsyncWay, deliver
+from hndsr_client._stream.windows import AnySource, WindowedSink
 from hndsr_client._tasks import in_time, is_cancelled, to_the_end
 from hndsr_client.connection import Keepalive, Retry, Tls
 from hndsr_client.embedded import EmbeddedGateway, started
 from hndsr_client.errors import ArgumentError, ServiceError
-from hndsr_client.results import Encoded, Plan, Quality, ServiceInfo, Upscaled, UpscaleMetadata
+from hndsr_client.results import (
+    Encoded,
+    Plan,
+    Progress,
+    Quality,
+    ServiceInfo,
+    StreamResult,
+    Upscaled,
+    UpscaleMetadata,
+)
 
 AsyncMetadata = Mapping[str, str] | Callable[[], Mapping[str, str]] | Callable[[], Awaitable[Mapping[str, str]]]
 """What is sent beside every request, or a function, plain or async, that is asked for it before every attempt."""
@@ -72,6 +85,7 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         )
         self._metadata = metadata if callable(metadata) else checked_metadata(metadata or {})
         self._gateway = _gateway
+        self._retry = Retry() if retry is None else retry
         self._closing = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._channel: Any = None
@@ -241,6 +255,59 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         """
         return await self._run(partial(calls.compare, image, reference, data_range=data_range), timeout_s)
 
+    @spelled_out
+    async def upscale_array(
+        self,
+        source: AnySource,
+        sink: AnySink | None = None,
+        *,
+        mask: AnySource | None = None,
+        mask_sink: WindowedSink | None = None,
+        job: str | os.PathLike[str] | None = None,
+        resume: bool = True,
+        overwrite: bool = False,
+        cores_per_tile: int | None = None,
+        patience_s: float = 120.0,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout_s: float | None = None,
+        **parameters: Unpack[UpscaleParameters],
+    ) -> StreamResult:
+        """Upscale an image of any size, tile by tile. All as in `Client.upscale_array`.
+
+        The source is read, and sinks are written to, in threads; `on_progress` is called by the loop. A task that is
+        cancelled leaves a job that can be gone on with.
+
+        Raises:
+            DestinationError: The sink's file exists and `overwrite` is not set, or it is the source itself.
+            JobError: The job is in use, was begun for something else, or from other pixels.
+            LocalFileError: A file cannot be read or written, or there is no room for it.
+        """
+        request = build_parameters(**parameters)
+        order = Order(source, request, mask, sink, mask_sink, job, overwrite, resume, cores_per_tile)
+        way = self._way(timeout_s)
+        recovery = Recovery(self._retry, way.attempts, patience_s=patience_s)
+        return await deliver(partial(Delivery, order, recovery), way, on_progress)
+
+    @spelled_out
+    def stream_tiles(
+        self,
+        source: AnySource,
+        *,
+        mask: AnySource | None = None,
+        cores_per_tile: int | None = None,
+        patience_s: float = 120.0,
+        timeout_s: float | None = None,
+        **parameters: Unpack[UpscaleParameters],
+    ) -> AsyncTileStream:
+        """Upscale an image of any size, and give its tiles: `async with ... as tiles: async for tile in tiles:`.
+
+        All as in `Client.stream_tiles`; the source is opened when the stream is entered.
+        """
+        way = self._way(timeout_s)
+        recovery = Recovery(self._retry, way.attempts, patience_s=patience_s)
+        order = Order(source, build_parameters(**parameters), mask=mask, cores_per_tile=cores_per_tile)
+        return AsyncTileStream(partial(order.scene, recovery), way)
+
     async def _run(self, make: Callable[[], Call[ResultT]], timeout_s: float | None) -> ResultT:
         call = await asyncio.to_thread(make)
         attempts = self._connection.attempts(timeout_s)
@@ -261,15 +328,26 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         try:
             return await self._method(call.method)(call.request, timeout=attempts.remaining_s(), metadata=metadata)
         except CALL_ERRORS as error:
-            failure = self._connection.failure(error, attempts)
-            if self._gateway is not None and self._connection.is_lost(failure):
-                await asyncio.to_thread(self._gateway.check_alive)
-            raise failure from error
+            raise await self._failure(error, attempts) from error
         except asyncio.CancelledError as error:
             # So gRPC ends the calls of a channel that is closed; a task that is cancelled looks the same.
             if is_cancelled():
                 raise
-            raise self._connection.failure(error, attempts) from None
+            raise await self._failure(error, attempts) from None
+
+    def _way(self, timeout_s: float | None) -> AsyncWay:
+        return AsyncWay(self._open_stream, self._failure, self._is_closed_within, self._connection.attempts(timeout_s))
+
+    async def _open_stream(self, attempts: Attempts) -> Any:
+        metadata = await self._asked_metadata(attempts)
+        self._connection.check_open(attempts)
+        return self._method("UpscaleStream")(timeout=attempts.remaining_s(), metadata=metadata)
+
+    async def _failure(self, error: BaseException, attempts: Attempts) -> ServiceError:
+        failure = self._connection.failure(error, attempts)
+        if self._gateway is not None and self._connection.is_lost(failure):
+            await asyncio.to_thread(self._gateway.check_alive)
+        return failure
 
     async def _asked_metadata(self, attempts: Attempts) -> tuple[tuple[str, str], ...]:
         if not callable(self._metadata):
@@ -284,14 +362,14 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
             return False
         return True
 
-    def _method(self, name: str) -> Callable[..., Awaitable[Any]]:
+    def _method(self, name: str) -> Callable[..., Any]:
         """A method of the stub, whose channel gRPC binds to the loop that makes it."""
         if self._channel is None:
             self._loop, self._channel = asyncio.get_running_loop(), _channel(self._connection)
             self._stub = UpscaleServiceStub(self._channel)
         if self._loop is not asyncio.get_running_loop():
             raise ArgumentError("the client belongs to another event loop; make one for each")
-        method: Callable[..., Awaitable[Any]] = getattr(self._stub, name)
+        method: Callable[..., Any] = getattr(self._stub, name)
         return method
 
 

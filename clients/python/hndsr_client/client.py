@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import IO, Any
@@ -17,14 +17,27 @@ from hndsr_client._core import calls
 from hndsr_client._core.calls import Call, Image, ResultT
 from hndsr_client._core.checks import checked_hook, checked_metadata, checked_timeout_s
 from hndsr_client._core.connection import CALL_ERRORS, Connection
-from hndsr_client._core.parameters import UpscaleParameters, spelled_out
+from hndsr_client._core.parameters import UpscaleParameters, build_parameters, spelled_out
 from hndsr_client._core.pixels import Mask
 from hndsr_client._core.requests import FileFormat, SampleType
 from hndsr_client._core.retries import Attempts
+from hndsr_client._stream.blocking import TileStream, Way, deliver
+from hndsr_client._stream.delivery import AnySink, Delivery, Order
+from hndsr_client._stream.recovery import Recovery
+from hndsr_client._stream.windows import AnySource, WindowedSink
 from hndsr_client.connection import Keepalive, Retry, Tls
 from hndsr_client.embedded import EmbeddedGateway
 from hndsr_client.errors import ServiceError
-from hndsr_client.results import Encoded, Plan, Quality, ServiceInfo, Upscaled, UpscaleMetadata
+from hndsr_client.results import (
+    Encoded,
+    Plan,
+    Progress,
+    Quality,
+    ServiceInfo,
+    StreamResult,
+    Upscaled,
+    UpscaleMetadata,
+)
 
 Metadata = Mapping[str, str] | Callable[[], Mapping[str, str]]
 """What is sent beside every request, or a function that is asked for it before every attempt."""
@@ -75,6 +88,7 @@ class Client(AbstractContextManager["Client"]):
         )
         self._metadata = checked_hook(metadata) if callable(metadata) else checked_metadata(metadata or {})
         self._gateway = _gateway
+        self._retry = Retry() if retry is None else retry
         self._closing = threading.Event()
         self._channel = _channel(self._connection)
         self._stub = UpscaleServiceStub(self._channel)
@@ -248,6 +262,82 @@ class Client(AbstractContextManager["Client"]):
         """
         return self._run(calls.compare(image, reference, data_range=data_range), timeout_s)
 
+    @spelled_out
+    def upscale_array(
+        self,
+        source: AnySource,
+        sink: AnySink | None = None,
+        *,
+        mask: AnySource | None = None,
+        mask_sink: WindowedSink | None = None,
+        job: str | os.PathLike[str] | None = None,
+        resume: bool = True,
+        overwrite: bool = False,
+        cores_per_tile: int | None = None,
+        patience_s: float = 120.0,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout_s: float | None = None,
+        **parameters: Unpack[UpscaleParameters],
+    ) -> StreamResult:
+        """Upscale an image of any size, tile by tile: it is read while it is sent and written while it is received.
+
+        Streams that break are gone on with. What is under way at once is what the server's plan allows, whatever the
+        size of the image. With a job, or a sink that is a path, the tiles are kept on the disk beside a journal, and
+        the same call goes on where an earlier one was ended, however that was; the sink is filled, or its file
+        appears, when every tile is there.
+
+        Args:
+            source: (height, width, 3) of uint8 or uint16 in any byte order: what has a shape and a dtype and gives
+                windows, `source[y0:y1, x0:x1]`, to another thread; or the path of a .npy file.
+            sink: What takes the target's windows, `sink[y0:y1, x0:x1] = pixels`; or the path of a .npy file to be made;
+                None: the result has an array.
+            mask: (height, width) of bool, True = valid, taken as the source is; None: every pixel is valid.
+            mask_sink: What takes the target's mask. Pixels that are not valid are 0, with or without it.
+            job: Where the job's files are, `JOB.hndsr-journal` and others; None: beside a sink that is a path,
+                otherwise there is no job, and only this call can go on.
+            resume: Go on with a job that was begun; False: forget it and begin anew.
+            overwrite: Replace a file that is the sink.
+            cores_per_tile: Cores along each side of a tile, 1 to 16; None: the server's choice.
+            patience_s: Seconds, from a failure that may pass, in which a new tile must come; 0: it is raised at once.
+            on_progress: Called by this thread, once the plan is known and after every tile.
+            timeout_s: Seconds until it must be done; None: as long as the client's calls may take.
+            parameters: Those of `UpscaleParameters`.
+
+        Raises:
+            DestinationError: The sink's file exists and `overwrite` is not set, or it is the source itself.
+            JobError: The job is in use, was begun for something else, or from other pixels.
+            LocalFileError: A file cannot be read or written, or there is no room for it.
+        """
+        request = build_parameters(**parameters)
+        order = Order(source, request, mask, sink, mask_sink, job, overwrite, resume, cores_per_tile)
+        way = self._way(timeout_s)
+        recovery = Recovery(self._retry, way.attempts, patience_s=patience_s)
+        return deliver(Delivery(order, recovery), way, on_progress)
+
+    @spelled_out
+    def stream_tiles(
+        self,
+        source: AnySource,
+        *,
+        mask: AnySource | None = None,
+        cores_per_tile: int | None = None,
+        patience_s: float = 120.0,
+        timeout_s: float | None = None,
+        **parameters: Unpack[UpscaleParameters],
+    ) -> TileStream:
+        """Upscale an image of any size, and give its tiles as they are done: `with ... as tiles: for tile in tiles:`.
+
+        All as in `upscale_array`, for those who write their target themselves. The stream's `plan` says how large that
+        will be, and what raises is taking its tiles.
+
+        Raises:
+            LocalFileError: The source cannot be read.
+        """
+        way = self._way(timeout_s)
+        recovery = Recovery(self._retry, way.attempts, patience_s=patience_s)
+        order = Order(source, build_parameters(**parameters), mask=mask, cores_per_tile=cores_per_tile)
+        return TileStream(order.scene(recovery), way)
+
     def _run(self, call: Call[ResultT], timeout_s: float | None) -> ResultT:
         attempts = self._connection.attempts(timeout_s)
         while True:
@@ -262,15 +352,29 @@ class Client(AbstractContextManager["Client"]):
                 return call.read(response)
 
     def _attempt(self, call: Call[Any], attempts: Attempts) -> Any:
-        metadata = checked_metadata(self._metadata()) if callable(self._metadata) else self._metadata
-        self._connection.check_open(attempts)
+        metadata = self._asked_metadata(attempts)
         try:
             return getattr(self._stub, call.method)(call.request, timeout=attempts.remaining_s(), metadata=metadata)
         except CALL_ERRORS as error:
-            failure = self._connection.failure(error, attempts)
-            if self._gateway is not None and self._connection.is_lost(failure):
-                self._gateway.check_alive()
-            raise failure from error
+            raise self._failure(error, attempts) from error
+
+    def _way(self, timeout_s: float | None) -> Way:
+        return Way(self._open_stream, self._failure, self._closing.wait, self._connection.attempts(timeout_s))
+
+    def _open_stream(self, requests: Iterator[Any], attempts: Attempts) -> Any:
+        metadata = self._asked_metadata(attempts)
+        return self._stub.UpscaleStream(requests, timeout=attempts.remaining_s(), metadata=metadata)
+
+    def _asked_metadata(self, attempts: Attempts) -> tuple[tuple[str, str], ...]:
+        metadata = checked_metadata(self._metadata()) if callable(self._metadata) else self._metadata
+        self._connection.check_open(attempts)
+        return metadata
+
+    def _failure(self, error: BaseException, attempts: Attempts) -> ServiceError:
+        failure = self._connection.failure(error, attempts)
+        if self._gateway is not None and self._connection.is_lost(failure):
+            self._gateway.check_alive()
+        return failure
 
 
 def _channel(connection: Connection) -> grpc.Channel:

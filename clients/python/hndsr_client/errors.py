@@ -4,7 +4,11 @@ HndsrError
 ├── ArgumentError                 the call: no request can carry these arguments (also a ValueError)
 │   └── ImageTooLargeError        the image does not fit in one message
 ├── LocalFileError                a file on this machine cannot be read or written (also an OSError)
-│   └── DestinationError          the destination must not be written to
+│   ├── DestinationError          the destination must not be written to
+│   └── JobError                  a job that was begun earlier cannot be gone on with
+│       ├── JobInUseError         another process works on it
+│       ├── JobMismatchError      it was begun for something else than is asked for
+│       └── SourceChangedError    its source is not what it was
 ├── EmbeddedGatewayError          the gateway started on this machine did not start, or ended
 │   └── EmbeddedNotInstalledError the extra `embedded` is missing
 ├── AnswerError                   the server answered what the contract does not allow
@@ -27,6 +31,8 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 ErrorT = TypeVar("ErrorT", bound="HndsrError")
+
+BEGIN_ANEW = "pass resume=False (hndsr: --restart) to begin anew"
 
 
 class HndsrError(Exception):
@@ -66,6 +72,55 @@ class LocalFileError(HndsrError, OSError):
 
 class DestinationError(LocalFileError):
     """The destination must not be written to: it exists, or it is the source itself."""
+
+
+class JobError(LocalFileError):
+    """A job that was begun earlier cannot be gone on with; its path is that of the journal."""
+
+
+class JobInUseError(JobError):
+    """Another process works on the job."""
+
+    def __init__(self, *, path: str | os.PathLike[str]) -> None:
+        super().__init__(path=path, problem="another process works on this job; wait for it, or name another job")
+
+
+class JobMismatchError(JobError):
+    """The job was begun for something else than is asked for now.
+
+    Attributes:
+        what: What differs, for instance "scale" or "source size".
+        journal: What the job was begun for.
+        asked: What is asked for now.
+    """
+
+    def __init__(self, *, path: str | os.PathLike[str], what: str, journal: object, asked: object) -> None:
+        super().__init__(
+            path=path,
+            problem=f"the job was begun with {what} {_shown(journal)}, asked for is {_shown(asked)}; {BEGIN_ANEW}",
+        )
+        self.what: str = what
+        self.journal: object = journal
+        self.asked: object = asked
+
+
+class SourceChangedError(JobError):
+    """Pixels of the source are not what they were when the job was begun.
+
+    Attributes:
+        tile: Row and column of the first tile in the plan whose source differs.
+    """
+
+    def __init__(self, *, path: str | os.PathLike[str], tile: tuple[int, int]) -> None:
+        super().__init__(
+            path=path,
+            problem=f"the source of tile {tile[0]}, {tile[1]} is not what it was when the job was begun; {BEGIN_ANEW}",
+        )
+        self.tile: tuple[int, int] = tile
+
+
+def _shown(fact: object) -> str:
+    return "the server's choice" if fact is None else str(fact)
 
 
 class EmbeddedGatewayError(HndsrError):

@@ -64,6 +64,8 @@ class Limits:
     """Requests that are worked on at once; more are queued."""
     max_queue_depth: int
     """Requests that may wait; more are refused as OVERLOADED."""
+    max_streams: int
+    """Streams that may be open at once; more are refused as OVERLOADED. Neither pixel limit is one of streams."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Plan:
     row_spans: tuple[Span, ...]
     column_spans: tuple[Span, ...]
     digest: str
-    """Names the job: source size, scale, model, revision, options, value ranges, sample type and cores_per_tile."""
+    """Names the job: all that decides its tiles and, beside the source, their bytes."""
     cores_per_tile: int
     """Cores along each side of a tile; a core is the part of the target that one window is responsible for."""
     options: Options
@@ -202,3 +204,60 @@ class Encoded:
     def quality(self) -> QualityReport | None:
         """How close it comes to the reference, None where the call gave none."""
         return self.metadata.quality
+
+
+@dataclass(frozen=True, eq=False)
+class TargetTile:
+    """A piece of a target image, as a stream answers it."""
+
+    row: int
+    """The index of its span in `Plan.row_spans`."""
+    column: int
+    """The index of its span in `Plan.column_spans`."""
+    rows: slice
+    columns: slice
+    """Where it lies in the target: `target[tile.rows, tile.columns] = tile.pixels`."""
+    pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+    """(height, width, 3) samples of the machine's own byte order."""
+    mask: npt.NDArray[np.bool_] | None
+    """(height, width), True = valid; None: every pixel is valid."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an image has come."""
+
+    tiles_done: int
+    """With those that an earlier run has left."""
+    tiles_total: int
+    target_px_done: int
+    target_px_total: int
+    resumed_tiles: int
+    """Tiles that an earlier run has left."""
+    elapsed_s: float
+    """Since this run began."""
+
+
+@dataclass(frozen=True, eq=False)
+class StreamResult:
+    """An image that was upscaled tile by tile."""
+
+    plan: Plan
+    tiles: int
+    resumed_tiles: int
+    """Tiles that an earlier run has left; all others were made by this one."""
+    reconnections: int
+    """Times that the stream ended early and another went on with what was missing."""
+    cache_hits: int
+    """This and the three counts below are sums over the streams that told what they did in the end. What streams that
+    broke have done is not known, so with `reconnections` there may have been more."""
+    computed_windows: int
+    empty_windows: int
+    out_of_range_samples: int
+    invalid_px: int
+    """Target pixels without a valid source; they are 0."""
+    elapsed_s: float
+    image: npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | None
+    """The target, None where there was a sink."""
+    mask: npt.NDArray[np.bool_] | None
+    """Which of its pixels are valid, None where no mask was given or there was a mask sink."""

@@ -1,4 +1,4 @@
-"""Triton as a backend: tiles and descriptions over its gRPC protocol."""
+"""One Triton: tiles and descriptions over its gRPC protocol."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from hndsr_ensemble.manifest import Manifest
 from hndsr_ensemble.masks import pack_mask, unpack_mask
 from hndsr_ensemble.tiling import TileStats
-from hndsr_gateway.errors import BackendMismatchError, GatewayError, RevisionChangedError, UnavailableError
+from hndsr_gateway.errors import (
+    BackendMismatchError,
+    GatewayError,
+    NotFiniteError,
+    RevisionChangedError,
+    UnavailableError,
+)
 from hndsr_gateway.types import ModelDescription, Raster, TileRequest, TileResponse
 
 logger = logging.getLogger(__name__)
@@ -42,6 +48,7 @@ class TritonBackend:
                 ("grpc.max_reconnect_backoff_ms", MAX_RECONNECT_BACKOFF_MS),
             ],
         )
+        self._address, self._said = address, ""
         self._describe_timeout_s, self._tile_timeout_s = describe_timeout_s, tile_timeout_s
         self._tiles = 0
         self._proven: list[ModelDescription] | None = None
@@ -108,10 +115,17 @@ class TritonBackend:
             inputs.append(tensor)
         requested = [triton.InferRequestedOutput(name) for name in outputs]
         try:
-            return await self._client.infer(TILING_MODEL, inputs, outputs=requested, client_timeout=timeout_s)
+            result = await self._client.infer(TILING_MODEL, inputs, outputs=requested, client_timeout=timeout_s)
         except InferenceServerException as error:
-            logger.warning("Triton: %s: %s", error.status(), error.message())
+            self._log(f"{error.status()}: {error.message()}")
             raise _translated(error, required_revision) from error
+        self._said = ""
+        return result
+
+    def _log(self, said: str) -> None:
+        """Warn of what goes wrong, once of what goes on: an endpoint that is gone is asked every few seconds."""
+        logger.log(logging.DEBUG if said == self._said else logging.WARNING, "Triton at %s: %s", self._address, said)
+        self._said = said
 
 
 def _translated(error: InferenceServerException, required_revision: str) -> GatewayError:
@@ -121,6 +135,8 @@ def _translated(error: InferenceServerException, required_revision: str) -> Gate
             return RevisionChangedError(required=required_revision, served="another one")
         case "TILE_MISMATCH":
             return BackendMismatchError()
+        case "NOT_FINITE":
+            return NotFiniteError()
         case _:
             return UnavailableError()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hndsr_gateway.errors import StartupError
 
-_ELSEWHERE = "run `docker compose up`, or set HNDSR_TRITON_ENDPOINT to a running Triton"
+_ELSEWHERE = "run `docker compose up`, or set HNDSR_TRITON_ENDPOINTS to a running Triton"
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - not a temporary file: the name of what is too small
 
 

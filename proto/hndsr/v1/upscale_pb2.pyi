@@ -138,7 +138,7 @@ class ModelInfo(_message.Message):
     def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., revision: _Optional[str] = ..., min_scale: _Optional[str] = ..., max_scale: _Optional[str] = ..., default_options: _Optional[_Union[UpscaleOptions, _Mapping]] = ..., generative: bool = ..., engine: _Optional[str] = ..., device: _Optional[str] = ..., window_px: _Optional[int] = ..., stride_px: _Optional[int] = ..., default_scale: _Optional[str] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("max_source_px", "max_target_px", "max_message_bytes", "max_steps", "max_texture", "formats", "max_concurrent_requests", "max_queue_depth")
+    __slots__ = ("max_source_px", "max_target_px", "max_message_bytes", "max_steps", "max_texture", "formats", "max_concurrent_requests", "max_queue_depth", "max_streams")
     MAX_SOURCE_PX_FIELD_NUMBER: _ClassVar[int]
     MAX_TARGET_PX_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -147,6 +147,7 @@ class Limits(_message.Message):
     FORMATS_FIELD_NUMBER: _ClassVar[int]
     MAX_CONCURRENT_REQUESTS_FIELD_NUMBER: _ClassVar[int]
     MAX_QUEUE_DEPTH_FIELD_NUMBER: _ClassVar[int]
+    MAX_STREAMS_FIELD_NUMBER: _ClassVar[int]
     max_source_px: int
     max_target_px: int
     max_message_bytes: int
@@ -155,7 +156,8 @@ class Limits(_message.Message):
     formats: _containers.RepeatedScalarFieldContainer[ImageFormat]
     max_concurrent_requests: int
     max_queue_depth: int
-    def __init__(self, max_source_px: _Optional[int] = ..., max_target_px: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_steps: _Optional[int] = ..., max_texture: _Optional[float] = ..., formats: _Optional[_Iterable[_Union[ImageFormat, str]]] = ..., max_concurrent_requests: _Optional[int] = ..., max_queue_depth: _Optional[int] = ...) -> None: ...
+    max_streams: int
+    def __init__(self, max_source_px: _Optional[int] = ..., max_target_px: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_steps: _Optional[int] = ..., max_texture: _Optional[float] = ..., formats: _Optional[_Iterable[_Union[ImageFormat, str]]] = ..., max_concurrent_requests: _Optional[int] = ..., max_queue_depth: _Optional[int] = ..., max_streams: _Optional[int] = ...) -> None: ...
 
 class PlanUpscaleRequest(_message.Message):
     __slots__ = ("source_height_px", "source_width_px", "parameters", "sample_type", "cores_per_tile")
@@ -226,6 +228,146 @@ class Span(_message.Message):
     target_start_px: int
     target_stop_px: int
     def __init__(self, core_start: _Optional[int] = ..., core_stop: _Optional[int] = ..., source_start_px: _Optional[int] = ..., source_stop_px: _Optional[int] = ..., target_start_px: _Optional[int] = ..., target_stop_px: _Optional[int] = ...) -> None: ...
+
+class UpscaleStreamRequest(_message.Message):
+    __slots__ = ("start", "strip")
+    START_FIELD_NUMBER: _ClassVar[int]
+    STRIP_FIELD_NUMBER: _ClassVar[int]
+    start: StreamStart
+    strip: SourceStrip
+    def __init__(self, start: _Optional[_Union[StreamStart, _Mapping]] = ..., strip: _Optional[_Union[SourceStrip, _Mapping]] = ...) -> None: ...
+
+class StreamStart(_message.Message):
+    __slots__ = ("source_height_px", "source_width_px", "sample_type", "parameters", "cores_per_tile", "required_digest")
+    SOURCE_HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_WIDTH_PX_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    CORES_PER_TILE_FIELD_NUMBER: _ClassVar[int]
+    REQUIRED_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    source_height_px: int
+    source_width_px: int
+    sample_type: SampleType
+    parameters: UpscaleParameters
+    cores_per_tile: int
+    required_digest: str
+    def __init__(self, source_height_px: _Optional[int] = ..., source_width_px: _Optional[int] = ..., sample_type: _Optional[_Union[SampleType, str]] = ..., parameters: _Optional[_Union[UpscaleParameters, _Mapping]] = ..., cores_per_tile: _Optional[int] = ..., required_digest: _Optional[str] = ...) -> None: ...
+
+class SourceStrip(_message.Message):
+    __slots__ = ("row", "column", "y_px", "pixels", "mask", "checksum", "last")
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
+    Y_PX_FIELD_NUMBER: _ClassVar[int]
+    PIXELS_FIELD_NUMBER: _ClassVar[int]
+    MASK_FIELD_NUMBER: _ClassVar[int]
+    CHECKSUM_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    row: int
+    column: int
+    y_px: int
+    pixels: bytes
+    mask: bytes
+    checksum: int
+    last: bool
+    def __init__(self, row: _Optional[int] = ..., column: _Optional[int] = ..., y_px: _Optional[int] = ..., pixels: _Optional[bytes] = ..., mask: _Optional[bytes] = ..., checksum: _Optional[int] = ..., last: bool = ...) -> None: ...
+
+class UpscaleStreamResponse(_message.Message):
+    __slots__ = ("plan", "strip", "tile_error", "progress", "draining", "summary")
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    STRIP_FIELD_NUMBER: _ClassVar[int]
+    TILE_ERROR_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    plan: StreamPlan
+    strip: TargetStrip
+    tile_error: TileError
+    progress: StreamProgress
+    draining: Draining
+    summary: StreamSummary
+    def __init__(self, plan: _Optional[_Union[StreamPlan, _Mapping]] = ..., strip: _Optional[_Union[TargetStrip, _Mapping]] = ..., tile_error: _Optional[_Union[TileError, _Mapping]] = ..., progress: _Optional[_Union[StreamProgress, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ..., summary: _Optional[_Union[StreamSummary, _Mapping]] = ...) -> None: ...
+
+class StreamPlan(_message.Message):
+    __slots__ = ("plan", "windows", "estimated_time", "max_in_flight")
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    WINDOWS_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATED_TIME_FIELD_NUMBER: _ClassVar[int]
+    MAX_IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    plan: Plan
+    windows: int
+    estimated_time: _duration_pb2.Duration
+    max_in_flight: int
+    def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ..., windows: _Optional[int] = ..., estimated_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., max_in_flight: _Optional[int] = ...) -> None: ...
+
+class TargetStrip(_message.Message):
+    __slots__ = ("row", "column", "y_px", "pixels", "mask", "checksum", "last")
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
+    Y_PX_FIELD_NUMBER: _ClassVar[int]
+    PIXELS_FIELD_NUMBER: _ClassVar[int]
+    MASK_FIELD_NUMBER: _ClassVar[int]
+    CHECKSUM_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    row: int
+    column: int
+    y_px: int
+    pixels: bytes
+    mask: bytes
+    checksum: int
+    last: bool
+    def __init__(self, row: _Optional[int] = ..., column: _Optional[int] = ..., y_px: _Optional[int] = ..., pixels: _Optional[bytes] = ..., mask: _Optional[bytes] = ..., checksum: _Optional[int] = ..., last: bool = ...) -> None: ...
+
+class TileError(_message.Message):
+    __slots__ = ("row", "column", "reason", "message", "retry_delay")
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    RETRY_DELAY_FIELD_NUMBER: _ClassVar[int]
+    row: int
+    column: int
+    reason: str
+    message: str
+    retry_delay: _duration_pb2.Duration
+    def __init__(self, row: _Optional[int] = ..., column: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., retry_delay: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class StreamProgress(_message.Message):
+    __slots__ = ("tiles_done", "tiles_waiting", "target_px_done")
+    TILES_DONE_FIELD_NUMBER: _ClassVar[int]
+    TILES_WAITING_FIELD_NUMBER: _ClassVar[int]
+    TARGET_PX_DONE_FIELD_NUMBER: _ClassVar[int]
+    tiles_done: int
+    tiles_waiting: int
+    target_px_done: int
+    def __init__(self, tiles_done: _Optional[int] = ..., tiles_waiting: _Optional[int] = ..., target_px_done: _Optional[int] = ...) -> None: ...
+
+class Draining(_message.Message):
+    __slots__ = ("resume_after",)
+    RESUME_AFTER_FIELD_NUMBER: _ClassVar[int]
+    resume_after: _duration_pb2.Duration
+    def __init__(self, resume_after: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class StreamSummary(_message.Message):
+    __slots__ = ("tiles", "failed_tiles", "cache_hits", "empty_windows", "computed_windows", "out_of_range_samples", "elapsed", "engine", "device")
+    TILES_FIELD_NUMBER: _ClassVar[int]
+    FAILED_TILES_FIELD_NUMBER: _ClassVar[int]
+    CACHE_HITS_FIELD_NUMBER: _ClassVar[int]
+    EMPTY_WINDOWS_FIELD_NUMBER: _ClassVar[int]
+    COMPUTED_WINDOWS_FIELD_NUMBER: _ClassVar[int]
+    OUT_OF_RANGE_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    tiles: int
+    failed_tiles: int
+    cache_hits: int
+    empty_windows: int
+    computed_windows: int
+    out_of_range_samples: int
+    elapsed: _duration_pb2.Duration
+    engine: str
+    device: str
+    def __init__(self, tiles: _Optional[int] = ..., failed_tiles: _Optional[int] = ..., cache_hits: _Optional[int] = ..., empty_windows: _Optional[int] = ..., computed_windows: _Optional[int] = ..., out_of_range_samples: _Optional[int] = ..., elapsed: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., engine: _Optional[str] = ..., device: _Optional[str] = ...) -> None: ...
 
 class UpscaleRequest(_message.Message):
     __slots__ = ("parameters", "encoded", "raw", "output_format", "encoding", "reference")

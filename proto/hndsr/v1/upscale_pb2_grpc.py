@@ -51,6 +51,11 @@ class UpscaleServiceStub(object):
                 request_serializer=hndsr_dot_v1_dot_upscale__pb2.UpscaleRequest.SerializeToString,
                 response_deserializer=hndsr_dot_v1_dot_upscale__pb2.UpscaleResponse.FromString,
                 _registered_method=True)
+        self.UpscaleStream = channel.stream_stream(
+                '/hndsr.v1.UpscaleService/UpscaleStream',
+                request_serializer=hndsr_dot_v1_dot_upscale__pb2.UpscaleStreamRequest.SerializeToString,
+                response_deserializer=hndsr_dot_v1_dot_upscale__pb2.UpscaleStreamResponse.FromString,
+                _registered_method=True)
         self.Compare = channel.unary_unary(
                 '/hndsr.v1.UpscaleService/Compare',
                 request_serializer=hndsr_dot_v1_dot_upscale__pb2.CompareRequest.SerializeToString,
@@ -84,6 +89,17 @@ class UpscaleServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpscaleStream(self, request_iterator, context):
+        """Upscales an image of any size, tile by tile, in bounded memory on both sides. The caller sends a StreamStart, reads
+        the StreamPlan, sends the plan's tiles as SourceStrips, at most max_in_flight of them ahead of the answers, and
+        closes its side when it needs no more. Tiles may come in any order (row by row is fastest), may be left out, and may
+        be sent again: who was cut off starts another stream with its plan's digest and revision, and sends what is missing.
+        A tile that fails is answered by a TileError and ends nothing; a message that breaks the contract ends the stream.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Compare(self, request, context):
         """Measures how close one image is to another of the same size.
         """
@@ -108,6 +124,11 @@ def add_UpscaleServiceServicer_to_server(servicer, server):
                     servicer.Upscale,
                     request_deserializer=hndsr_dot_v1_dot_upscale__pb2.UpscaleRequest.FromString,
                     response_serializer=hndsr_dot_v1_dot_upscale__pb2.UpscaleResponse.SerializeToString,
+            ),
+            'UpscaleStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.UpscaleStream,
+                    request_deserializer=hndsr_dot_v1_dot_upscale__pb2.UpscaleStreamRequest.FromString,
+                    response_serializer=hndsr_dot_v1_dot_upscale__pb2.UpscaleStreamResponse.SerializeToString,
             ),
             'Compare': grpc.unary_unary_rpc_method_handler(
                     servicer.Compare,
@@ -198,6 +219,33 @@ class UpscaleService(object):
             '/hndsr.v1.UpscaleService/Upscale',
             hndsr_dot_v1_dot_upscale__pb2.UpscaleRequest.SerializeToString,
             hndsr_dot_v1_dot_upscale__pb2.UpscaleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpscaleStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/hndsr.v1.UpscaleService/UpscaleStream',
+            hndsr_dot_v1_dot_upscale__pb2.UpscaleStreamRequest.SerializeToString,
+            hndsr_dot_v1_dot_upscale__pb2.UpscaleStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

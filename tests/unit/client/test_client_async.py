@@ -18,10 +18,10 @@ from hndsr_client.testing import FakeServer
 from hndsr_client.testing._servicer import NearestServicer
 
 IMAGE = np.zeros((5, 7, 3), np.uint8)
-METHODS = ["info", "plan", "upscale", "upscale_encoded", "upscale_file", "compare", "close"]
+METHODS = ["info", "plan", "upscale", "upscale_encoded", "upscale_file", "upscale_array", "compare", "close"]
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, "stream_tiles"])
 def test_async_client_takes_the_arguments_of_the_client(name: str) -> None:
     of_both = [inspect.signature(getattr(kind, name)).parameters for kind in (Client, AsyncClient)]
     assert of_both[0] == of_both[1]
@@ -35,7 +35,7 @@ def test_async_client_answers_what_the_client_answers(name: str) -> None:
 
 def test_clients_have_the_same_methods() -> None:
     public = [{name for name in vars(kind) if not name.startswith("_")} for kind in (Client, AsyncClient)]
-    assert public[0] == public[1] == {*METHODS, "embedded"}
+    assert public[0] == public[1] == {*METHODS, "stream_tiles", "embedded"}
 
 
 def test_async_calls_run_at_once(server: FakeServer, service: NearestServicer) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_client import ArgumentError, Client, DestinationError, HndsrError, ImageTooLargeError, LocalFileError
-from hndsr_client._core.files import Destination, png_size_px
+from hndsr_client._core.files import ImageDestination, png_size_px
 from hndsr_client.testing._servicer import NearestServicer
 
 
@@ -144,7 +144,7 @@ def test_upscale_file_refuses_other_extensions(client: Client, source: Path, fol
 def test_destination_takes_its_format_from_the_extension(
     source: Path, folder: Path, name: str, file_format: str
 ) -> None:
-    assert Destination(folder / name, source=source).format == file_format
+    assert ImageDestination(folder / name, source=source).format == file_format
 
 
 def test_upscale_file_takes_any_extension_where_the_format_is_given(client: Client, source: Path, folder: Path) -> None:
@@ -206,7 +206,7 @@ def test_upscale_file_keeps_the_existing_file_when_the_disk_is_full(client: Clie
 
 
 def test_write_refuses_a_destination_that_came_to_exist(source: Path, folder: Path) -> None:
-    destination = Destination(folder / "made.png", source=source)
+    destination = ImageDestination(folder / "made.png", source=source)
     (folder / "made.png").write_text("of somebody else")
     with pytest.raises(DestinationError, match="exists"):
         destination.write(b"ours")
@@ -214,7 +214,7 @@ def test_write_refuses_a_destination_that_came_to_exist(source: Path, folder: Pa
 
 
 def test_write_lets_one_of_many_win(source: Path, folder: Path) -> None:
-    destinations = [Destination(folder / "made.png", source=source) for _ in range(8)]
+    destinations = [ImageDestination(folder / "made.png", source=source) for _ in range(8)]
     refused: list[DestinationError] = []
 
     def write(destination: Destination) -> None:

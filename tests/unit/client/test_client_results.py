@@ -65,6 +65,7 @@ def test_info_names_models_and_limits(client: Client) -> None:
             formats=("png", "raw", "jpeg", "webp", "tiff"),
             max_concurrent_requests=4,
             max_queue_depth=32,
+            max_streams=16,
         ),
         gateway_version="0.1.0",
     )
@@ -81,7 +82,7 @@ def test_plan_gives_spans_and_estimate(client: Client) -> None:
         revision=REVISION,
         row_spans=(results.Span(0, 1, 0, 5, 0, 16),),
         column_spans=(results.Span(0, 1, 0, 7, 0, 22),),
-        digest="d1ce",
+        digest="2c09b0f9864cf72f5a6e167a93e574b532f656fa35a7d9d5a5d936730eae6a8a",
         cores_per_tile=3,
         options=results.Options(steps=4, texture=1.0, seed=0),
         windows=9,

@@ -30,13 +30,18 @@ RAISED: list[tuple[GatewayError, StatusCode, str, float | None]] = [
     (errors.RawImageError("text", field="raw.mask"), INVALID, "raw.mask", None),
     (errors.ScaleOutOfRangeError("text"), INVALID, "parameters.scale", None),
     (errors.OptionOutOfRangeError(option="steps", value=101, limit=100), INVALID, "parameters.options.steps", None),
-    (errors.PlanIncompatibleError(cores_per_tile=17, limit=16), INVALID, "cores_per_tile", None),
+    (errors.PlanIncompatibleError("text"), INVALID, "cores_per_tile", None),
+    (errors.StreamProtocolError("text"), INVALID, "message", None),
+    (errors.TileMismatchError("text"), INVALID, "strip", None),
+    (errors.ChecksumMismatchError(row=1, column=2, y=3), INVALID, "strip.checksum", None),
     (errors.BackendMismatchError(), StatusCode.INTERNAL, "", None),
+    (errors.NotFiniteError(), StatusCode.INTERNAL, "", None),
     (errors.ValueRangeError("0…1 is no range"), INVALID, "parameters.value_ranges", None),
     (errors.ModelNotFoundError(name="a", served=["b"]), StatusCode.NOT_FOUND, "", None),
     (errors.RevisionChangedError(required="a", served="b"), StatusCode.FAILED_PRECONDITION, "", None),
     (errors.OverloadedError("text", retry_delay_s=2.5), StatusCode.RESOURCE_EXHAUSTED, "", 2.5),
     (errors.UnavailableError(retry_delay_s=0.25), StatusCode.UNAVAILABLE, "", 0.25),
+    (errors.StreamStalledError("text"), StatusCode.UNAVAILABLE, "", 1.0),
     (errors.RequestTimeoutError(), StatusCode.DEADLINE_EXCEEDED, "", None),
 ]
 REASONS = {
@@ -44,7 +49,8 @@ REASONS = {
     *("SCALE_OUT_OF_RANGE", "OPTION_OUT_OF_RANGE", "VALUE_RANGE_INVALID", "MODEL_NOT_FOUND", "REVISION_CHANGED"),
     *("OVERLOADED", "BACKEND_UNAVAILABLE", "DEADLINE_EXCEEDED"),
     *("IMAGE_DAMAGED", "DECOMPRESSION_BOMB", "OUTPUT_UNSUPPORTED", "REFERENCE_MISMATCH"),
-    *("PLAN_INCOMPATIBLE", "BACKEND_MISMATCH"),
+    *("PLAN_INCOMPATIBLE", "BACKEND_MISMATCH", "NOT_FINITE"),
+    *("STREAM_PROTOCOL", "TILE_MISMATCH", "CHECKSUM_MISMATCH", "STREAM_STALLED"),
 }
 
 
@@ -207,6 +213,7 @@ def test_upscale_sends_nothing_to_the_backend_when_it_refuses() -> None:
         ({"source_height_px": 0}, "EMPTY_IMAGE"),
         ({"source_width_px": 0}, "EMPTY_IMAGE"),
         ({"source_width_px": 2**32 - 1}, "IMAGE_TOO_LARGE"),
+        ({"cores_per_tile": 17}, "PLAN_INCOMPATIBLE"),
         ({"parameters": pb.UpscaleParameters(scale="9")}, "SCALE_OUT_OF_RANGE"),
         ({"parameters": pb.UpscaleParameters(model="swin")}, "MODEL_NOT_FOUND"),
         ({"parameters": pb.UpscaleParameters(options=pb.UpscaleOptions(steps=101))}, "OPTION_OUT_OF_RANGE"),

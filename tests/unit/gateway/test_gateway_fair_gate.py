@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from in_process import run, settle
 
-from hndsr_gateway.scheduling import FairGate, Ticket
+from hndsr_gateway.fair_gate import FairGate, Ticket
 
 
 def turns(waiting: list[tuple[float, float]], *, cancelled: int | None = None) -> list[int]:

@@ -6,6 +6,7 @@ import socket
 from importlib.metadata import version
 
 import pytest
+from pydantic import ValidationError
 
 from hndsr_gateway.__main__ import EXIT_CONFIGURATION, EXIT_STARTUP, main
 from hndsr_gateway.settings import Settings
@@ -18,7 +19,7 @@ NOBODY = "127.0.0.1:1"
 def command(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Its arguments and environment; what it should refuse and does not, it cannot start with either."""
     monkeypatch.setattr("sys.argv", ["hndsr-gateway"])
-    for name, value in {"TRITON_ENDPOINT": NOBODY, "LISTEN": "127.0.0.1:0", "STARTUP_TIMEOUT_S": "0.2"}.items():
+    for name, value in {"TRITON_ENDPOINTS": NOBODY, "LISTEN": "127.0.0.1:0", "STARTUP_TIMEOUT_S": "0.2"}.items():
         monkeypatch.setenv(f"HNDSR_{name}", value)
     return monkeypatch
 
@@ -77,13 +78,38 @@ def test_main_says_that_it_cannot_start_when_its_address_is_none(
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
-    [("HNDSR_LISTEN", "abc", "is 'abc': it should be HOST:PORT"), ("HNDSR_IMAGE_WORKERS", "100000", "equal to 64")],
+    [
+        ("HNDSR_LISTEN", "abc", "is 'abc': it should be HOST:PORT\n"),
+        ("HNDSR_TRITON_ENDPOINTS", "a:1,b", "is 'a:1,b': it should be HOST:PORT or dns:HOST:PORT, or several"),
+        ("HNDSR_IMAGE_WORKERS", "100000", "equal to 64"),
+    ],
 )
 def test_main_says_what_a_setting_should_be(
     command: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, said: str
 ) -> None:
     command.setenv(name, value)
     assert (exit_code(), said in capsys.readouterr().err) == (EXIT_CONFIGURATION, True)
+
+
+@pytest.mark.parametrize(
+    "written", ["abc", "a", "a:", ":1", "a:x", "a:65536", "a:1,", ",a:1", "a:1,,b:1", "a:1 b:1", "dns:a", "dns:a:b:1"]
+)
+def test_triton_endpoints_are_refused_when_one_is_no_address(written: str) -> None:
+    with pytest.raises(ValidationError, match="triton_endpoints"):
+        Settings(triton_endpoints=written)
+
+
+@pytest.mark.parametrize(
+    ("written", "addresses"),
+    [
+        ("", ()),
+        ("triton:8001", ("triton:8001",)),
+        ("10.0.0.1:8001, [::1]:8001 ,b:1", ("10.0.0.1:8001", "[::1]:8001", "b:1")),
+        ("dns:triton.ml.svc:8001,c:1", ("dns:triton.ml.svc:8001", "c:1")),
+    ],
+)
+def test_triton_endpoints_are_a_list(written: str, addresses: tuple[str, ...]) -> None:
+    assert Settings(triton_endpoints=written).triton_addresses == addresses
 
 
 def test_main_says_that_its_address_is_in_use_before_it_asks_for_the_models(

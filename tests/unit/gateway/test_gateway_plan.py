@@ -11,18 +11,21 @@ import pytest
 from fakes import FakeBackend
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from in_process import THREE_WINDOWS, TINY_TILES, raw, request, run, running, scene
+from in_process import THREE_WINDOWS, raw, request, run, running, scene
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_ensemble.geometry import Span
-from hndsr_gateway.planning import make_plan
+from hndsr_gateway.errors import PlanIncompatibleError
+from hndsr_gateway.planning import make_plan, tile_bytes
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.types import ModelDescription, Parameters, Plan
 
-BICUBIC: ModelDescription = asyncio.run(FakeBackend(models=("bicubic",)).describe())[0]
+HNDSR, BICUBIC = asyncio.run(FakeBackend().describe())
 SCALES = st.fractions(min_value="1.5", max_value=8, max_denominator=1000)
 SIDES = st.integers(1, 20_000)
 TILE_TIMES_S = st.sampled_from([1e-6, 0.04, 0.5, 2.0, 1e9])
+TINY_TILES = {"stream_tile_time_s": 1e-6}
+"""Settings that make every core a tile of its own."""
 
 
 def plan_request(size: tuple[int, int] = (170, 300), **parameters: Any) -> pb.PlanUpscaleRequest:
@@ -76,7 +79,7 @@ def test_plan_spans_take_source_of_the_image_only(size: tuple[int, int], scale: 
 
 def test_plan_answers_the_spans_it_was_made_of() -> None:
     answer = planned(plan_request(), **TINY_TILES).plan
-    plan = make_plan((170, 300), Parameters(), BICUBIC, Settings(**TINY_TILES))
+    plan = make_plan((170, 300), Parameters(), BICUBIC, Settings(), tile_time_s=1e-6)
     assert [span_of(span) for span in answer.row_spans] == list(plan.row_spans)
     assert [span_of(span) for span in answer.column_spans] == list(plan.column_spans)
 
@@ -92,17 +95,22 @@ def span_of(message: pb.Span) -> Span:
     )
 
 
-def test_plan_cuts_as_upscale_does() -> None:
-    tiles = []
+@pytest.mark.parametrize(
+    ("times_s", "tiles"),
+    [({"tile_time_s": 1e-6}, [1, 3]), ({"stream_tile_time_s": 1e-6}, [3, 1])],
+    ids=["short-in-upscale", "short-in-plans"],
+)
+def test_plan_has_a_tile_time_of_its_own(times_s: dict[str, float], tiles: list[int]) -> None:
+    found = []
 
     async def test() -> None:
-        async with running(FakeBackend(), **TINY_TILES) as client:
+        async with running(FakeBackend(), **times_s) as client:
             plan = (await client.upscale.PlanUpscale(plan_request(THREE_WINDOWS))).plan
             answer = await client.upscale.Upscale(request(raw(scene(THREE_WINDOWS))))
-            tiles.extend((len(plan.row_spans) * len(plan.column_spans), answer.metadata.tiles))
+            found.extend((len(plan.row_spans) * len(plan.column_spans), answer.metadata.tiles))
 
     run(test())
-    assert tiles == [3, 3]
+    assert found == tiles
 
 
 def test_plan_cuts_into_tiles_of_the_size_that_the_operator_chose() -> None:
@@ -159,13 +167,62 @@ def test_plan_of_an_image_over_the_unary_limits_is_made() -> None:
 
 @pytest.mark.parametrize(("tile_time_s", "tiles"), [(1e-6, 18), (0.04, 6), (0.09, 2), (1e9, 1)])
 def test_plan_sizes_tiles_to_their_time(tile_time_s: float, tiles: int) -> None:
-    plan = planned(plan_request(), tile_time_s=tile_time_s).plan
+    plan = planned(plan_request(), stream_tile_time_s=tile_time_s).plan
     assert len(plan.row_spans) * len(plan.column_spans) == tiles
 
 
 def test_plan_tiles_are_at_most_16_cores_wide() -> None:
-    plan = planned(plan_request((1, 10_000)), tile_time_s=1e9).plan
+    plan = planned(plan_request((1, 10_000)), stream_tile_time_s=1e9).plan
     assert {span.core_stop - span.core_start for span in plan.column_spans[:-1]} == {16}
+
+
+def plan_within(limit_bytes: int, *, cores: int = 0) -> Plan:
+    """A plan of tiles that are small enough, and as large as that allows."""
+    chosen = Settings(stream_bytes=limit_bytes)
+    return make_plan((900, 900), Parameters(), BICUBIC, chosen, sample_type="uint16", cores=cores, tile_time_s=1e9)
+
+
+@pytest.mark.parametrize(("limit_bytes", "cores"), [(2**20, 1), (10 * 2**20, 4), (2**28, 16)])
+def test_plan_makes_tiles_small_enough_for_the_bytes_of_a_stream(limit_bytes: int, cores: int) -> None:
+    assert plan_within(limit_bytes).cores_per_tile == cores
+
+
+@pytest.mark.parametrize("cores", [5, 16, 17, 2**32 - 1])
+def test_plan_is_refused_when_its_tiles_are_too_large_for_the_bytes_of_a_stream(cores: int) -> None:
+    with pytest.raises(PlanIncompatibleError, match=rf"{cores} cores .* is 4 \(HNDSR_STREAM_BYTES\)"):
+        plan_within(10 * 2**20, cores=cores)
+
+
+def test_plan_is_made_when_its_tiles_are_as_large_as_the_bytes_of_a_stream_allow() -> None:
+    assert plan_within(10 * 2**20, cores=4).cores_per_tile == 4
+
+
+@given(
+    size=st.tuples(SIDES, SIDES),
+    scale=SCALES,
+    cores=st.integers(1, 16),
+    model=st.sampled_from([BICUBIC, HNDSR]),
+    sample_type=st.sampled_from(["", "uint8", "uint16"]),
+)
+@settings(max_examples=100, deadline=None)
+def test_tile_bytes_are_not_exceeded_by_any_tile(
+    size: tuple[int, int], scale: Any, cores: int, model: ModelDescription, sample_type: str
+) -> None:
+    chosen = Settings(stream_bytes=2**40)
+    plan = make_plan(size, Parameters(scale=str(scale)), model, chosen, sample_type=sample_type, cores=cores)
+    samples = 7 if sample_type != "uint8" else 4
+    largest = sum(max(sides[0]) * max(sides[1]) for sides in zip(*map(sides_px, plan_spans(plan)), strict=True))
+    assert samples * largest <= tile_bytes(plan.axes(model.manifest.geometry), sample_type, cores)
+
+
+def plan_spans(plan: Plan) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    return plan.row_spans, plan.column_spans
+
+
+def sides_px(spans: Sequence[Span]) -> tuple[list[int], list[int]]:
+    """Of sources and of targets."""
+    sources = [span.source_stop - span.source_start for span in spans]
+    return sources, [span.target_stop - span.target_start for span in spans]
 
 
 def test_plan_digest_is_the_same_every_time() -> None:
@@ -235,7 +292,7 @@ def handed_back(cores: int = 0, **changes: Any) -> pb.PlanUpscaleRequest:
 
 def test_plan_handed_back_is_the_same_job_on_a_server_of_another_speed() -> None:
     plan = planned(handed_back(), **TINY_TILES).plan
-    assert planned(handed_back(plan.cores_per_tile), tile_time_s=1e6).plan == plan
+    assert planned(handed_back(plan.cores_per_tile), stream_tile_time_s=1e6).plan == plan
 
 
 def test_plan_of_another_cut_has_another_digest() -> None:

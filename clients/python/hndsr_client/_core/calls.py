@@ -15,7 +15,7 @@ from typing_extensions import Unpack
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_client import results
 from hndsr_client._core import requests, responses
-from hndsr_client._core.files import Destination, read_source
+from hndsr_client._core.files import ImageDestination, read_source
 from hndsr_client._core.parameters import UpscaleParameters, build_parameters
 from hndsr_client._core.pixels import Mask
 
@@ -128,7 +128,7 @@ def upscale_file(
         LocalFileError: A file cannot be read, or the destination cannot be written.
     """
     kept = reference if isinstance(reference, (str, os.PathLike)) else None
-    target = Destination(destination, source=source, reference=kept, overwrite=overwrite, file_format=format)
+    target = ImageDestination(destination, source=source, reference=kept, overwrite=overwrite, file_format=format)
     call = upscale_encoded(
         Path(source),
         mask=None,

@@ -76,7 +76,114 @@ def png_size_px(path: str | os.PathLike[str]) -> tuple[int, int] | None:
 
 
 class Destination:
-    """An image file to be made. What can be refused is refused here, before any work is spent on it.
+    """A file to be made. What can be refused is refused here, before any work is spent on it.
+
+    Attributes:
+        path: Where it will be; a link is followed, so that it stays a link.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        source: str | os.PathLike[str] | None,
+        reference: str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
+        work: Path | None = None,
+    ) -> None:
+        """Check that the file may be made.
+
+        Args:
+            path: Its name.
+            source: What it is made from, None where that is no file.
+            reference: What it is measured by.
+            overwrite: Whether it may exist.
+            work: What becomes of it when it is whole, which a run that was cut off may have given its name already.
+
+        Raises:
+            DestinationError: It exists and `overwrite` is not set, or it is the source or the reference itself.
+            LocalFileError: Its folder is missing or cannot be written to, no file can have its name, or it is no file.
+        """
+        self._name, self._overwrite = path, overwrite
+        try:
+            self.path = Path(os.path.realpath(path))
+            for name, other in (("source", source), ("reference", reference)):
+                if other is not None:
+                    self._check_apart(other, name)
+            self._check(work)
+        except HndsrError:
+            raise
+        except (OSError, ValueError) as error:
+            raise LocalFileError(path=path, problem=problem(error)) from error
+
+    def write(self, content: bytes) -> None:
+        """Make the file: it appears under its name when all of it is on the disk.
+
+        Raises:
+            DestinationError: It came to exist meanwhile and `overwrite` is not set.
+            LocalFileError: It cannot be written; nothing is left of it.
+        """
+        try:
+            with _temporary_beside(self.path) as temporary:
+                _write_through(temporary, content)
+                self.publish(temporary)
+        except HndsrError:
+            raise
+        except OSError as error:
+            raise LocalFileError(path=self._name, problem=problem(error)) from error
+
+    def publish(self, whole: Path) -> None:
+        """Give a file that is whole, and on the disk, its name; it may keep its own beside that.
+
+        Raises:
+            DestinationError: Another came to exist meanwhile and `overwrite` is not set.
+            LocalFileError: It cannot be named so.
+        """
+        try:
+            self._publish(whole)
+            _sync_folder(self.path.parent)
+        except FileExistsError as error:
+            raise self._exists() from error
+        except OSError as error:
+            raise LocalFileError(path=self._name, problem=problem(error)) from error
+
+    def _check_apart(self, other: str | os.PathLike[str], name: str) -> None:
+        if self.path.exists() and Path(other).exists() and self.path.samefile(other):
+            raise DestinationError(path=self._name, problem=f"is the {name} itself; name another destination")
+
+    def _check(self, work: Path | None) -> None:
+        if self.path.is_dir():
+            raise LocalFileError(path=self._name, problem="is a folder")
+        if self.path.exists() and not self.path.is_file():
+            raise LocalFileError(path=self._name, problem="is no regular file")
+        if self.path.exists() and not self._overwrite and not (work is not None and is_same(work, self.path)):
+            raise self._exists()
+        if not self.path.parent.is_dir():
+            raise LocalFileError(path=self._name, problem="its folder does not exist")
+        if not os.access(self.path.parent, os.W_OK):
+            raise LocalFileError(path=self._name, problem="its folder cannot be written to")
+
+    def _exists(self) -> DestinationError:
+        return DestinationError(path=self._name, problem="exists; allow overwriting it or name another destination")
+
+    def _publish(self, temporary: Path) -> None:
+        if self._overwrite:
+            temporary.replace(self.path)
+            return
+        # A link, unlike a rename, never replaces a file that came to exist meanwhile.
+        try:
+            self.path.hardlink_to(temporary)
+        except FileExistsError:
+            if not is_same(temporary, self.path):
+                raise
+        except OSError:
+            if os.path.lexists(self.path):
+                raise FileExistsError from None
+            temporary.replace(self.path)
+
+
+class ImageDestination(Destination):
+    """An image file to be made.
 
     Attributes:
         format: What is given, or what the extension says, in any case of letters.
@@ -91,76 +198,23 @@ class Destination:
         overwrite: bool = False,
         file_format: FileFormat | None = None,
     ) -> None:
-        """Check that the file may be made; a link is followed, so that it stays a link.
+        """Check that the file may be made.
 
         Raises:
             ArgumentError: No format is given, and the extension stands for none that can be made.
-            DestinationError: It exists and `overwrite` is not set, or it is the source or the reference itself.
-            LocalFileError: Its folder is missing or cannot be written to, no file can have its name, or it is no file.
+            DestinationError: As any destination.
+            LocalFileError: As any destination.
         """
         self.format: FileFormat = format_of(path) if file_format is None else file_format
-        self._name = path
-        self._overwrite = overwrite
-        try:
-            self._path = Path(os.path.realpath(path))
-            self._check_apart(source, "source")
-            if reference is not None:
-                self._check_apart(reference, "reference")
-            self._check()
-        except HndsrError:
-            raise
-        except (OSError, ValueError) as error:
-            raise LocalFileError(path=path, problem=problem(error)) from error
+        super().__init__(path, source=source, reference=reference, overwrite=overwrite)
 
-    def write(self, content: bytes) -> None:
-        """Make the file: it appears under its name when all of it is on the disk.
 
-        Raises:
-            DestinationError: It came to exist meanwhile and `overwrite` is not set.
-            LocalFileError: It cannot be written; nothing is left of it.
-        """
-        try:
-            with _temporary_beside(self._path) as temporary:
-                _write_through(temporary, content)
-                self._publish(temporary)
-            _sync_folder(self._path.parent)
-        except FileExistsError as error:
-            raise self._exists() from error
-        except OSError as error:
-            raise LocalFileError(path=self._name, problem=problem(error)) from error
-
-    def _check_apart(self, other: str | os.PathLike[str], name: str) -> None:
-        if self._path.exists() and Path(other).exists() and self._path.samefile(other):
-            raise DestinationError(path=self._name, problem=f"is the {name} itself; name another destination")
-
-    def _check(self) -> None:
-        if self._path.is_dir():
-            raise LocalFileError(path=self._name, problem="is a folder")
-        if self._path.exists() and not self._path.is_file():
-            raise LocalFileError(path=self._name, problem="is no regular file")
-        if self._path.exists() and not self._overwrite:
-            raise self._exists()
-        if not self._path.parent.is_dir():
-            raise LocalFileError(path=self._name, problem="its folder does not exist")
-        if not os.access(self._path.parent, os.W_OK):
-            raise LocalFileError(path=self._name, problem="its folder cannot be written to")
-
-    def _exists(self) -> DestinationError:
-        return DestinationError(path=self._name, problem="exists; allow overwriting it or name another destination")
-
-    def _publish(self, temporary: Path) -> None:
-        if self._overwrite:
-            temporary.replace(self._path)
-            return
-        # A link, unlike a rename, never replaces a file that came to exist meanwhile.
-        try:
-            self._path.hardlink_to(temporary)
-        except FileExistsError:
-            raise
-        except OSError:
-            if os.path.lexists(self._path):
-                raise FileExistsError from None
-            temporary.replace(self._path)
+def is_same(one: Path, other: Path) -> bool:
+    """Whether two paths are names of one file."""
+    try:
+        return one.samefile(other)
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
-from google.protobuf.duration_pb2 import Duration
-
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_client._core.pixels import to_raw
-from hndsr_client.testing._failures import Refusal
+from hndsr_client.testing._failures import Refusal, duration_of
 from hndsr_client.testing._files import write_file
 from hndsr_client.testing._images import RAW, Picture, decode
 from hndsr_client.testing._nearest import BORDER_PX, measure, target_px
@@ -22,14 +18,13 @@ from hndsr_client.testing._parameters import (
     MIN_SCALE,
     Parameters,
     Served,
-    check_cores,
     check_data_range,
     check_ranges,
     checked,
 )
+from hndsr_client.testing._plans import STRIDE_PX, WINDOW_PX, make_plan, plan_facts
 
 VERSION = "0.1.0"
-MAX_PLAN_SIDE_PX = 2**22
 LIMITS = pb.Limits(
     max_source_px=16_000_000,
     max_target_px=64_000_000,
@@ -39,6 +34,7 @@ LIMITS = pb.Limits(
     formats=FORMATS,
     max_concurrent_requests=4,
     max_queue_depth=32,
+    max_streams=16,
 )
 
 
@@ -51,36 +47,13 @@ def info(served: Served) -> pb.GetModelInfoResponse:
 
 
 def plan(request: pb.PlanUpscaleRequest, served: Served) -> pb.PlanUpscaleResponse:
-    """One tile.
+    """The tiles.
 
     Raises:
         Refusal: The parameters or the size cannot be served.
     """
-    parameters = checked(request.parameters, served)
-    check_cores(request.cores_per_tile)
-    height_px, width_px = request.source_height_px, request.source_width_px
-    if not height_px or not width_px:
-        raise Refusal("the request holds no pixel", reason="EMPTY_IMAGE", field="image")
-    target = target_px(height_px, parameters.scale), target_px(width_px, parameters.scale)
-    if max(target) > MAX_PLAN_SIDE_PX:
-        message = f"a side of the target has {max(target):,} px, the limit is {MAX_PLAN_SIDE_PX:,} px"
-        raise Refusal(message, reason="IMAGE_TOO_LARGE", field="image")
-    answer = pb.Plan(
-        source_height_px=height_px,
-        source_width_px=width_px,
-        target_height_px=target[0],
-        target_width_px=target[1],
-        scale_numerator=parameters.scale.numerator,
-        scale_denominator=parameters.scale.denominator,
-        model=parameters.model,
-        revision=served.revision,
-        row_spans=[_span(height_px, parameters.scale)],
-        column_spans=[_span(width_px, parameters.scale)],
-        digest="d1ce",
-        cores_per_tile=request.cores_per_tile or 3,
-        options=parameters.options,
-    )
-    return pb.PlanUpscaleResponse(plan=answer, windows=9, estimated_time=Duration(seconds=2, nanos=500_000_000))
+    made = make_plan(request, served)
+    return pb.PlanUpscaleResponse(plan=made, **plan_facts(made))
 
 
 def upscale(request: pb.UpscaleRequest, served: Served) -> pb.UpscaleResponse:
@@ -137,8 +110,8 @@ def _model(name: str, revision: str) -> pb.ModelInfo:
         generative=True,
         engine="numpy",
         device="cpu",
-        window_px=256,
-        stride_px=224,
+        window_px=WINDOW_PX,
+        stride_px=STRIDE_PX,
     )
 
 
@@ -167,7 +140,7 @@ def _metadata(parameters: Parameters, served: Served, size_px: tuple[int, int]) 
         windows=9,
         cache_hits=2,
         computed_windows=7,
-        latency=Duration(nanos=250_000_000),
+        latency=duration_of(0.25),
         engine="numpy",
         device="cpu",
     )
@@ -179,7 +152,3 @@ def _measured(image: Picture, message: pb.Image, *, data_range: float) -> pb.Qua
         return measure(image.pixels, reference.pixels, data_range=data_range)
     except ValueError as error:
         raise Refusal(error, reason="REFERENCE_MISMATCH", field="reference") from error
-
-
-def _span(side_px: int, scale: Fraction) -> pb.Span:
-    return pb.Span(core_stop=1, source_stop_px=side_px, target_stop_px=target_px(side_px, scale))

@@ -26,17 +26,22 @@ CODES = {
     "SCALE_OUT_OF_RANGE": INVALID_ARGUMENT,
     "OPTION_OUT_OF_RANGE": INVALID_ARGUMENT,
     "PLAN_INCOMPATIBLE": INVALID_ARGUMENT,
+    "STREAM_PROTOCOL": INVALID_ARGUMENT,
+    "TILE_MISMATCH": INVALID_ARGUMENT,
+    "CHECKSUM_MISMATCH": INVALID_ARGUMENT,
     "VALUE_RANGE_INVALID": INVALID_ARGUMENT,
     "MODEL_NOT_FOUND": "NOT_FOUND",
     "REVISION_CHANGED": "FAILED_PRECONDITION",
     "OVERLOADED": "RESOURCE_EXHAUSTED",
     "BACKEND_UNAVAILABLE": "UNAVAILABLE",
+    "STREAM_STALLED": "UNAVAILABLE",
     "BACKEND_MISMATCH": "INTERNAL",
+    "NOT_FINITE": "INTERNAL",
     "DEADLINE_EXCEEDED": "DEADLINE_EXCEEDED",
     "INTERNAL": "INTERNAL",
 }
 """The status that the gateway answers with each reason."""
-DELAYS_S = {"OVERLOADED": 1.0, "BACKEND_UNAVAILABLE": 1.0}
+DELAYS_S = {"OVERLOADED": 1.0, "BACKEND_UNAVAILABLE": 1.0, "STREAM_STALLED": 1.0}
 """Reasons with which it always says when to try again."""
 
 
@@ -72,9 +77,7 @@ class Failure:
             error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=dict(self.metadata))
         ]
         if self.retry_delay_s is not None:
-            delay = Duration()
-            delay.FromNanoseconds(round(self.retry_delay_s * 1e9))
-            details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+            details.append(error_details_pb2.RetryInfo(retry_delay=duration_of(self.retry_delay_s)))
         if self.violations:
             request = error_details_pb2.BadRequest()
             for name, description in self.violations:
@@ -103,6 +106,13 @@ class BeyondFakeError(NotImplementedError):
     def failure(self) -> Failure:
         """A status that the gateway gives no image."""
         return Failure("UNIMPLEMENTED", message=str(self))
+
+
+def duration_of(seconds: float) -> Duration:
+    """A span of time as the message that carries it."""
+    duration = Duration()
+    duration.FromNanoseconds(round(seconds * 1e9))
+    return duration
 
 
 def usual_code(reason: str | None) -> str:

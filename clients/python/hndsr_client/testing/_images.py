@@ -38,10 +38,11 @@ class Picture(NamedTuple):
         )
 
     def enlarged(self, scale: Fraction) -> Picture:
-        """Every plane of it by the nearest neighbour; a mask is dropped where all pixels are valid."""
+        """Every plane of it by the nearest neighbour; what is invalid is 0, a mask of all is dropped."""
         mask = None if self.mask is None or self.mask.all() else enlarge(self.mask, scale)
         alpha = None if self.alpha is None else enlarge(self.alpha, scale)
-        return self._replace(pixels=enlarge(self.pixels, scale), mask=mask, alpha=alpha)
+        pixels = enlarge(self.pixels, scale)
+        return self._replace(pixels=pixels if mask is None else pixels * mask[..., None], mask=mask, alpha=alpha)
 
     def planes(self, image_format: pb.ImageFormat) -> npt.NDArray[Any]:
         """The samples of its file, (height, width, bands)."""

@@ -21,12 +21,15 @@ def target_px(side_px: int, scale: Fraction) -> int:
     return max(1, int(side_px * scale + Fraction(1, 2)))
 
 
+def nearest(start_px: int, stop_px: int, side_px: int, scale: Fraction) -> npt.NDArray[np.int64]:
+    """The source pixels that the centres of a side's target pixels lie in."""
+    centres = 2 * np.arange(start_px, stop_px, dtype=np.int64) + 1
+    return np.minimum(side_px - 1, centres * scale.denominator // (2 * scale.numerator))
+
+
 def enlarge(image: npt.NDArray[Any], scale: Fraction) -> npt.NDArray[Any]:
     """Each target pixel is the source pixel that its centre lies in."""
-    rows, columns = (
-        np.minimum(side - 1, (2 * np.arange(target_px(side, scale)) + 1) * scale.denominator // (2 * scale.numerator))
-        for side in image.shape[:2]
-    )
+    rows, columns = (nearest(0, target_px(side, scale), side, scale) for side in image.shape[:2])
     return image[rows][:, columns]
 
 

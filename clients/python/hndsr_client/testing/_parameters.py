@@ -46,10 +46,19 @@ def checked(parameters: pb.UpscaleParameters, served: Served) -> Parameters:
     if model not in served.models:
         message = f"model {model!r} is not served here, served are {', '.join(served.models)}"
         raise Refusal(message, reason="MODEL_NOT_FOUND")
-    if parameters.required_revision not in {"", served.revision}:
-        message = f"revision {parameters.required_revision!r} is required, {served.revision} is served"
-        raise Refusal(message, reason="REVISION_CHANGED")
+    check_revision(parameters.required_revision, served)
     return Parameters(model, _scale(parameters.scale or DEFAULT_SCALE), _options(parameters.options))
+
+
+def check_revision(required: str, served: Served) -> None:
+    """The revision that a caller relies on, empty for any.
+
+    Raises:
+        Refusal: Another one is served.
+    """
+    if required not in {"", served.revision}:
+        message = f"revision {required!r} is required, {served.revision} is served"
+        raise Refusal(message, reason="REVISION_CHANGED")
 
 
 def check_ranges(parameters: pb.UpscaleParameters, dtype: np.dtype[Any]) -> None:

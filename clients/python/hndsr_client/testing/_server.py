@@ -15,8 +15,10 @@ from hndsr_client.errors import ArgumentError
 from hndsr_client.testing._failures import DELAYS_S, Failure, usual_code
 from hndsr_client.testing._recorded import RecordedRequest
 from hndsr_client.testing._servicer import MODEL, REVISION, NearestServicer
+from hndsr_client.testing._streams import TileFailure
 
-THREADS = 8
+THREADS = 32
+"""A stream holds one for as long as it lasts."""
 
 
 class FakeServer(AbstractContextManager["FakeServer"]):
@@ -72,8 +74,13 @@ class FakeServer(AbstractContextManager["FakeServer"]):
         return tuple(self._servicer.recorded)
 
     @property
+    def tiles(self) -> tuple[tuple[int, int], ...]:
+        """The tiles, (row, column), that streams brought whole so far, in order; those that failed are among them."""
+        return tuple(self._servicer.script.tiles)
+
+    @property
     def revision(self) -> str:
-        """The models' revision; set it, and the server has changed."""
+        """The models' revision; set it, and the server has changed, and ends its streams at their next tile."""
         return self._servicer.revision
 
     @revision.setter
@@ -91,7 +98,7 @@ class FakeServer(AbstractContextManager["FakeServer"]):
         violations: Sequence[tuple[str, str]] = (),
         times: int = 1,
     ) -> None:
-        """Fail the next requests; asking again adds to what was asked for before.
+        """Fail the next requests, streams at their start; asking again adds to what was asked for before.
 
         Args:
             code: Name of the gRPC status; None: the one that the gateway answers with the reason, and its delay of
@@ -116,6 +123,37 @@ class FakeServer(AbstractContextManager["FakeServer"]):
     def delay_next(self, seconds: float, *, times: int = 1) -> None:
         """Answer the next requests so much later, unless their callers go away before."""
         self._servicer.delays_s.extend([seconds] * times)
+
+    def fail_tiles(
+        self,
+        *,
+        reason: str = "BACKEND_UNAVAILABLE",
+        message: str = "the test asked for this",
+        retry_delay_s: float | None = None,
+        times: int = 1,
+        after: int = 0,
+    ) -> None:
+        """Answer the next tiles of streams by a TileError, which ends no stream.
+
+        Args:
+            reason: As the gateway names it.
+            message: What the error says.
+            retry_delay_s: When to send the tile again; None: the delay that the gateway names with the reason, and
+                with most of them never.
+            times: How many tiles.
+            after: How many tiles are answered before.
+
+        Raises:
+            ArgumentError: A reason that the gateway does not have.
+        """
+        usual_code(reason)
+        delay_s = DELAYS_S.get(reason) if retry_delay_s is None else retry_delay_s
+        failure = TileFailure(reason, message, delay_s)
+        self._servicer.script.failures.extend([None] * after + [failure] * times)
+
+    def drop_streams(self, *, after_tiles: int = 0, times: int = 1) -> None:
+        """Lose the connections of the next streams, each when so many of its tiles are answered."""
+        self._servicer.script.drops.extend([after_tiles] * times)
 
 
 def _bound(server: Any, port: int, credentials: grpc.ServerCredentials | None) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 from google.protobuf.message import Message
@@ -17,9 +17,9 @@ from hndsr.v1.upscale_pb2_grpc import UpscaleServiceServicer
 from hndsr_client.testing import _answers
 from hndsr_client.testing._failures import BeyondFakeError, Failure, Refusal
 from hndsr_client.testing._parameters import Served
+from hndsr_client.testing._queues import taken
 from hndsr_client.testing._recorded import RecordedRequest
-
-ItemT = TypeVar("ItemT")
+from hndsr_client.testing._streams import LostError, Script, stream
 
 MODEL = "nearest"
 REVISION = "5ca1ab1e" * 8
@@ -34,6 +34,7 @@ class NearestServicer(UpscaleServiceServicer):
     recorded: list[RecordedRequest] = field(default_factory=list)
     failures: deque[Failure] = field(default_factory=deque)
     delays_s: deque[float] = field(default_factory=deque)
+    script: Script = field(default_factory=Script)
     refuse: Callable[[grpc.ServicerContext], None] = lambda _: None
     received: threading.Event = field(default_factory=threading.Event)
     release: threading.Event | None = None
@@ -57,7 +58,7 @@ class NearestServicer(UpscaleServiceServicer):
     def PlanUpscale(  # noqa: N802  the contract's name
         self, request: pb.PlanUpscaleRequest, context: grpc.ServicerContext
     ) -> pb.PlanUpscaleResponse:
-        """One tile."""
+        """The tiles."""
         return self._answer("PlanUpscale", request, context, partial(_answers.plan, request, self.served))
 
     def Upscale(  # noqa: N802  the contract's name
@@ -66,6 +67,17 @@ class NearestServicer(UpscaleServiceServicer):
         """The nearest neighbours."""
         return self._answer("Upscale", request, context, partial(_answers.upscale, request, self.served))
 
+    def UpscaleStream(  # noqa: N802  the contract's name
+        self, request_iterator: Iterator[pb.UpscaleStreamRequest], context: grpc.ServicerContext
+    ) -> Iterator[pb.UpscaleStreamResponse]:
+        """The nearest neighbours, tile by tile; of what came in, the first message is kept."""
+        first = next(request_iterator, pb.UpscaleStreamRequest())
+        self._receive("UpscaleStream", first, context)
+        try:
+            yield from stream(first, request_iterator, lambda: self.served, self.script)
+        except (Refusal, LostError) as ending:
+            ending.failure.abort(context)
+
     def Compare(  # noqa: N802  the contract's name
         self, request: pb.CompareRequest, context: grpc.ServicerContext
     ) -> pb.CompareResponse:
@@ -73,32 +85,28 @@ class NearestServicer(UpscaleServiceServicer):
         return self._answer("Compare", request, context, partial(_answers.compare, request))
 
     def _answer(self, method: str, request: Message, context: grpc.ServicerContext, answer: Callable[[], Any]) -> Any:
-        self.recorded.append(RecordedRequest(method, request, dict(context.invocation_metadata())))
-        failure = _next(self.failures)
-        self._hold_back(context)
-        self.refuse(context)
-        if failure is not None:
-            failure.abort(context)
+        self._receive(method, request, context)
         try:
             return answer()
         except (Refusal, BeyondFakeError) as refusal:
             refusal.failure.abort(context)
 
+    def _receive(self, method: str, request: Message, context: grpc.ServicerContext) -> None:
+        """Keep a request, and do with it what the test asked for."""
+        self.recorded.append(RecordedRequest(method, request, dict(context.invocation_metadata())))
+        failure = taken(self.failures)
+        self._hold_back(context)
+        self.refuse(context)
+        if failure is not None:
+            failure.abort(context)
+
     def _hold_back(self, context: grpc.ServicerContext) -> None:
         """Wait as long as the test asked for, or until the caller has gone."""
         ended = threading.Event()
-        delay_s = _next(self.delays_s) or 0.0
+        delay_s = taken(self.delays_s) or 0.0
         context.add_callback(ended.set)
         self.received.set()
         ended.wait(delay_s)
         if self.release is not None:
             context.add_callback(self.release.set)
             self.release.wait()
-
-
-def _next(queue: deque[ItemT]) -> ItemT | None:
-    """What comes next, each to one of the threads; None where nothing does."""
-    try:
-        return queue.popleft()
-    except IndexError:
-        return None

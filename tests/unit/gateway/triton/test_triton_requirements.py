@@ -25,7 +25,7 @@ def test_check_machine_accepts_linux_with_a_recent_glibc(libc: str) -> None:
     ids=str,
 )
 def test_check_machine_refuses_others_and_names_them(machine: Machine) -> None:
-    with pytest.raises(UnsupportedPlatformError, match=f"this is {machine}; .*docker compose.*HNDSR_TRITON_ENDPOINT"):
+    with pytest.raises(UnsupportedPlatformError, match=f"this is {machine}; .*docker compose.*HNDSR_TRITON_ENDPOINTS"):
         check_machine(machine)
 
 

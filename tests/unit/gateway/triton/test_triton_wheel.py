@@ -30,7 +30,7 @@ def test_find_wheel_finds_the_model_process_of_the_version(site_packages: Path) 
 
 
 def test_find_wheel_refuses_a_version_without_model_process(site_packages: Path) -> None:
-    with pytest.raises(UnsupportedPythonError, match=r"Python 3\.9, 3\.11, not 3\.14; .*HNDSR_TRITON_ENDPOINT"):
+    with pytest.raises(UnsupportedPythonError, match=r"Python 3\.9, 3\.11, not 3\.14; .*HNDSR_TRITON_ENDPOINTS"):
         wheel.find_wheel(site_packages, python="3.14")
 
 

@@ -1,0 +1,193 @@
+"""A job that outlives its process: the target in a work file, and a journal of what of it is there."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hndsr_client._core.files import is_same
+from hndsr_client._core.pixels import BANDS
+from hndsr_client._stream.asked import Asked, Pin
+from hndsr_client._stream.journal import Entry, Header, Journal, local
+from hndsr_client._stream.npy import npy_header
+from hndsr_client._stream.planes import Layout, Plane
+from hndsr_client._stream.scene import Scene
+from hndsr_client._stream.windows import WIRE_DTYPES, Window
+from hndsr_client.errors import SourceChangedError
+from hndsr_client.results import TargetTile
+
+
+class Job:
+    """The files of one job: at every instant, what the journal says is in the work file.
+
+    Attributes:
+        work: The target's samples, a whole .npy file when all of them are there.
+        resumed_tiles: Tiles that an earlier run has left.
+        resumed_invalid_px: Target pixels without a valid source among them.
+    """
+
+    def __init__(self, path: Path, asked: Asked, *, resume: bool, published: Path | None = None) -> None:
+        """Lock the job, if it was begun, and compare what it was begun for with what is asked.
+
+        Args:
+            path: Of the job, to which the kinds of its files are added.
+            asked: What is asked for.
+            resume: Whether to go on with it.
+            published: Where its work file gets another name in the end, None if it does not.
+
+        Raises:
+            JobInUseError: Another process works on it.
+            JobMismatchError: It was begun for something else.
+            JobError: Its journal is damaged.
+            LocalFileError: Its files cannot be read.
+        """
+        self._paths = job_files(path)
+        self._asked = asked
+        self.resumed_tiles = self.resumed_invalid_px = 0
+        self._work: Plane | None = None
+        self._mask: Plane | None = None
+        self._journal = Journal.opened(self._paths["journal"])
+        try:
+            with local(path):
+                self._discards = not resume or not _is_begun(self._paths["work"], published)
+            if self._journal is not None and not self._discards:
+                self._journal.checked_header().check(asked, self._paths["journal"])
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pin(self) -> Pin | None:
+        """The plan that is gone on with, None for a job that is new."""
+        is_new = self._journal is None or self._discards
+        return None if is_new or self._journal is None or self._journal.header is None else self._journal.header.pin
+
+    @property
+    def remedy(self) -> str:
+        """What to do with a job that the server cannot go on with."""
+        names = " and ".join(str(path) for path in self._paths.values() if path.exists())
+        return f"to begin this job anew, pass resume=False, or remove {names}"
+
+    @property
+    def work(self) -> Plane:
+        """The target's samples."""
+        if self._work is None:
+            raise LookupError("the job was not begun")
+        return self._work
+
+    def begin(self, scene: Scene) -> Iterator[None]:
+        """Make the files, or see what of them can be gone on with, one tile at a time.
+
+        Raises:
+            SourceChangedError: The source of a tile that is done is not what it was.
+            JobInUseError: Another process has begun the same job just now.
+            LocalFileError: A file cannot be written, or there is no room for it.
+        """
+        scene.keeps_checksums = True
+        plan, masked = scene.tiles.plan, scene.asked.masked
+        size_px, dtype = (plan.target_height_px, plan.target_width_px), WIRE_DTYPES[scene.asked.sample_type]
+        is_new = self.pin is None
+        if is_new:
+            self._begin_journal(Header(Pin.of(plan), size_px, scene.asked.facts()))
+        try:
+            header = npy_header((*size_px, BANDS), dtype)
+            self._work = Plane(self._paths["work"], Layout(size_px, BANDS * dtype.itemsize, header))
+            self._mask = Plane(self._paths["mask"], Layout(size_px, 1)) if masked else None
+        except BaseException:
+            if is_new:
+                self.remove()
+            raise
+        yield from self._verify(scene)
+
+    def write(self, tile: TargetTile, scene: Scene) -> None:
+        """Put a tile in its place, for good, and then say so.
+
+        Raises:
+            LocalFileError: A file cannot be written.
+        """
+        window = tile.rows, tile.columns
+        pixels = np.ascontiguousarray(tile.pixels, WIRE_DTYPES[scene.asked.sample_type])
+        target = zlib.crc32(pixels.data)
+        self.work.write(window, pixels)
+        self.work.sync()
+        if self._mask is not None:
+            mask = np.ones(tile.pixels.shape[:2], np.bool_) if tile.mask is None else tile.mask
+            target = zlib.crc32(mask.data, target)
+            self._mask.write(window, mask)
+            self._mask.sync()
+        source = scene.source_checksums[scene.tiles.number(tile.row, tile.column)]
+        if self._journal is not None:
+            self._journal.add(Entry(tile.row, tile.column, source, target))
+
+    def pixels(self, window: Window, sample_type: str) -> npt.NDArray[np.generic]:
+        """What of the target lies in the work file."""
+        height_px, width_px = (side.stop - side.start for side in window)
+        return np.frombuffer(self.work.read(window), WIRE_DTYPES[sample_type]).reshape(height_px, width_px, BANDS)
+
+    def mask(self, window: Window) -> npt.NDArray[np.bool_] | None:
+        """What of the target is valid, None where no mask was given."""
+        if self._mask is None:
+            return None
+        height_px, width_px = (side.stop - side.start for side in window)
+        return np.frombuffer(self._mask.read(window), np.bool_).reshape(height_px, width_px)
+
+    def remove(self) -> None:
+        """Forget the job: its files are gone. The journal goes last, since who holds it holds the others."""
+        self._unlink_planes()
+        if self._journal is not None:
+            self._journal.remove()
+        self.close()
+
+    def close(self) -> None:
+        """Let another process go on. Closing twice is fine."""
+        for file in (self._work, self._mask, self._journal):
+            if file is not None:
+                file.close()
+
+    def _begin_journal(self, header: Header) -> None:
+        if self._journal is not None:
+            self._journal.remove()
+        self._journal = Journal.created(self._paths["journal"], header)
+        self._unlink_planes()
+        self._discards = False
+
+    def _unlink_planes(self) -> None:
+        for kind in ("work", "mask"):
+            with local(self._paths[kind]):
+                self._paths[kind].unlink(missing_ok=True)
+
+    def _verify(self, scene: Scene) -> Iterator[None]:
+        """Take for done what the journal says, and what is just that."""
+        entries = {} if self._journal is None else self._journal.entries()
+        for (row, column), entry in entries.items():
+            number = scene.tiles.number(row, column)
+            if scene.source.read(scene.tiles.source(number)).checksum != entry.source:
+                raise SourceChangedError(path=self._paths["journal"], tile=(row, column))
+            window = scene.tiles.target(number)
+            target = self.work.checksum(window)
+            if self._mask is not None:
+                target = self._mask.checksum(window, target)
+            if target == entry.target:
+                scene.complete(number)
+                self.resumed_tiles += 1
+                mask = self.mask(window)
+                self.resumed_invalid_px += 0 if mask is None else mask.size - int(np.count_nonzero(mask))
+            yield
+
+
+def job_files(path: Path) -> dict[str, Path]:
+    """Where the files of a job are, by their kinds."""
+    return {kind: path.with_name(f"{path.name}.hndsr-{kind}") for kind in ("journal", "work", "mask")}
+
+
+def _is_begun(work: Path, published: Path | None) -> bool:
+    """Whether there is anything to go on with.
+
+    A file of two names was published by a run that was cut off before it was tidied up. Under any other name than the
+    one it would get now, it is somebody's file.
+    """
+    return work.exists() and (work.stat().st_nlink == 1 or (published is not None and is_same(work, published)))

@@ -1,0 +1,245 @@
+"""What a job has done, line by line: a line that was torn or damaged is as if it were not there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hndsr_client._core.files import problem
+from hndsr_client._stream.asked import Asked, Fact, Pin
+from hndsr_client.errors import BEGIN_ANEW, HndsrError, JobError, JobInUseError, JobMismatchError, LocalFileError
+
+FORMAT = "hndsr-journal"
+VERSION = 1
+
+# What is on the disk when it returns; the times of the file are no part of it, where the system can tell them apart.
+sync_data = getattr(os, "fdatasync", os.fsync)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a job was begun for."""
+
+    pin: Pin
+    target_px: tuple[int, int]
+    asked: dict[str, Fact]
+
+    def check(self, asked: Asked, path: Path) -> None:
+        """Refuse to go on for something else; what is left to the server is what it was.
+
+        Raises:
+            JobMismatchError: Naming the first difference.
+        """
+        pin = asdict(self.pin)
+        for what, now in asked.facts().items():
+            then = self.asked.get(what)
+            left_to_job = now is None and what in {"revision", "cores_per_tile"}
+            if not left_to_job and now != then and (now is None or now != pin.get(what)):
+                raise JobMismatchError(path=path, what=what, journal=then, asked=now)
+
+    def line(self) -> bytes:
+        """The journal's first line."""
+        facts = {"pin": asdict(self.pin), "target_px": self.target_px, "asked": self.asked}
+        return _line({"format": FORMAT, "version": VERSION, **facts})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A tile that lies in the work file, with the checksums of its source and target, masks included."""
+
+    row: int
+    column: int
+    source: int
+    target: int
+
+
+class Journal(contextlib.AbstractContextManager["Journal"]):
+    """An open journal that no other process can open.
+
+    Attributes:
+        path: Where it is.
+        header: What its job was begun for, None if that cannot be read.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        first = next(self._lines(), None)
+        self.header = None if first is None else _header(first)
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @classmethod
+    def opened(cls, path: Path) -> Journal | None:
+        """The journal of a job that was begun, None if there is none.
+
+        Raises:
+            JobInUseError: Another process has opened it.
+            LocalFileError: It cannot be read.
+        """
+        with local(path):
+            while True:
+                try:
+                    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+                except FileNotFoundError:
+                    return None
+                with _closed_if_it_fails(descriptor):
+                    _lock(descriptor, path)
+                    # Who had it before may have finished the job, or begun it anew, just now.
+                    if _is_at(path, descriptor):
+                        return cls(path, descriptor)
+                os.close(descriptor)
+
+    @classmethod
+    def created(cls, path: Path, header: Header) -> Journal:
+        """A new journal, which appears with its first line or not at all.
+
+        Raises:
+            JobInUseError: Another process was faster.
+            LocalFileError: It cannot be written.
+        """
+        temporary = path.with_name(f".hndsr-{secrets.token_hex(8)}.part")
+        with local(path):
+            descriptor = os.open(temporary, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            try:
+                with _closed_if_it_fails(descriptor):
+                    _lock(descriptor, path)
+                    write_all(descriptor, header.line())
+                    os.fsync(descriptor)
+                    _place(temporary, path)
+                    return cls(path, descriptor)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def entries(self) -> dict[tuple[int, int], Entry]:
+        """The tiles that are done, by their places; the last line of each counts."""
+        return {(entry.row, entry.column): entry for entry in map(_entry, self._lines()) if entry is not None}
+
+    def add(self, entry: Entry) -> None:
+        """Say that a tile is done; it is on the disk when this returns.
+
+        Raises:
+            LocalFileError: It cannot be written.
+        """
+        with local(self.path):
+            size = os.fstat(self._descriptor).st_size
+            is_torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
+            write_all(self._descriptor, b"\n" * is_torn + _line(asdict(entry)))
+            sync_data(self._descriptor)
+
+    def remove(self) -> None:
+        """Forget the job, and close."""
+        with local(self.path):
+            self.path.unlink(missing_ok=True)
+        self.close()
+
+    def close(self) -> None:
+        """Let others open it. Closing twice is fine."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def checked_header(self) -> Header:
+        """What the job was begun for.
+
+        Raises:
+            JobError: That cannot be read.
+        """
+        if self.header is None:
+            raise JobError(path=self.path, problem=f"is damaged, or of another version of this package; {BEGIN_ANEW}")
+        return self.header
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        with open(os.dup(self._descriptor), "rb") as file:  # noqa: PTH123  a descriptor has no path
+            file.seek(0)
+            yield from _read(file)
+
+
+@contextlib.contextmanager
+def local(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raise what the operating system says of a file as an error of this package."""
+    try:
+        yield
+    except HndsrError:
+        raise
+    except (OSError, ValueError) as error:
+        raise LocalFileError(path=path, problem=problem(error)) from error
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write at the end of a file; the system may take it in parts."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return json.dumps({**record, "crc32": _checksum(record)}, sort_keys=True).encode() + b"\n"
+
+
+def _checksum(record: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(record, sort_keys=True).encode())
+
+
+def _read(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError):
+            record = json.loads(line)
+            if record.pop("crc32") == _checksum(record):
+                yield record
+
+
+def _header(record: dict[str, Any]) -> Header | None:
+    if record.get("format") != FORMAT or record.get("version") != VERSION:
+        return None
+    height_px, width_px = record["target_px"]
+    return Header(Pin(**record["pin"]), (height_px, width_px), record["asked"])
+
+
+def _entry(record: dict[str, Any]) -> Entry | None:
+    return Entry(**record) if record.keys() == Entry.__dataclass_fields__.keys() else None
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    import fcntl  # noqa: PLC0415  not on every system, and needed for jobs alone
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise JobInUseError(path=path) from error
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))  # noqa: PTH116  beside fstat
+    except FileNotFoundError:
+        return False
+
+
+def _place(temporary: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError as error:
+        raise JobInUseError(path=path) from error
+    except OSError:
+        # No links on this file system: between the question and the answer somebody may be as fast.
+        if path.exists():
+            raise JobInUseError(path=path) from None
+        temporary.replace(path)
+
+
+@contextlib.contextmanager
+def _closed_if_it_fails(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        os.close(descriptor)
+        raise

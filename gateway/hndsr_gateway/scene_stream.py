@@ -1,0 +1,315 @@
+"""One scene on its way: tiles come in, are worked on, and go out, and no more of them are here than were agreed on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import astuple, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from hndsr_ensemble.tiling import TileStats
+from hndsr_ensemble.values import Ranges
+from hndsr_gateway.catalogue import Catalogue
+from hndsr_gateway.errors import (
+    BackendMismatchError,
+    ModelNotFoundError,
+    NotFiniteError,
+    RevisionChangedError,
+    StreamProtocolError,
+    StreamStalledError,
+    UnavailableError,
+)
+from hndsr_gateway.fair_gate import Ticket
+from hndsr_gateway.planning import tile_bytes
+from hndsr_gateway.settings import Settings
+from hndsr_gateway.strips import (
+    Answer,
+    Draining,
+    Place,
+    Progress,
+    StreamOpened,
+    Strip,
+    Summary,
+    TileAssembly,
+    TileFailed,
+    target_strips,
+)
+from hndsr_gateway.tiles import TileMaker, TileQueue
+from hndsr_gateway.types import ModelDescription, Plan, TileResponse
+
+RESUME_AFTER_S = 5.0
+"""When a stream that was open as the server stopped should be gone on with."""
+
+Send = Callable[[Answer], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A source that can be upscaled tile by tile as its caller asks."""
+
+    plan: Plan
+    model: ModelDescription
+    ranges: Ranges
+
+    @property
+    def work_s(self) -> float:
+        """Device time with no window cached, in seconds."""
+        return self.plan.windows * self.model.window_time_s(self.plan.options)
+
+    @property
+    def tile_bytes(self) -> int:
+        """What one of its tiles holds at most."""
+        return tile_bytes(self.plan.axes(self.model.manifest.geometry), self.plan.sample_type, self.plan.cores_per_tile)
+
+
+@dataclass(frozen=True, slots=True)
+class _TileDone:
+    place: Place
+    response: TileResponse
+
+
+_Event = _TileDone | TileFailed | Draining | BaseException | None
+"""What the sending end is told; None: no more tiles come in."""
+
+
+class SceneStream:
+    """One stream: a task reads and assembles tiles, each whole tile is a task, and `run` itself sends.
+
+    Args:
+        scene: what is worked on.
+        queue: runs the tiles.
+        catalogue: knows what is served meanwhile.
+        settings: how long its caller may stall, and it may be silent.
+        draining: set when the server is about to stop.
+        max_in_flight: tiles that may be here at once.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        queue: TileQueue,
+        catalogue: Catalogue,
+        settings: Settings,
+        *,
+        draining: asyncio.Event,
+        max_in_flight: int,
+    ) -> None:
+        self._scene, self._queue, self._catalogue = scene, queue, catalogue
+        self._settings, self._draining = settings, draining
+        self._max_in_flight = max_in_flight
+        self._places = asyncio.Semaphore(max_in_flight)
+        self._maker = TileMaker(scene.plan, scene.model, scene.ranges)
+        self._route = queue.route(scene.plan)
+        self._events: asyncio.Queue[_Event] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._whole = 0
+        """Tiles that came in whole and are not sent yet."""
+        self._active_s = time.monotonic()
+        """When the caller sent last, or was sent the last of its tiles."""
+        self._failed = 0
+        self._progress = Progress()
+        self._stats = np.zeros(len(astuple(TileStats())), dtype=np.int64)
+
+    async def run(self, strips: AsyncIterator[Strip], send: Send) -> None:
+        """Work on it to its end.
+
+        Raises:
+            GatewayError: as `SceneStreams.run`.
+        """
+        start_s = time.monotonic()
+        self._spawn(self._read(strips, self._spawn(self._announce())))
+        try:
+            await self._send(send, StreamOpened(self._scene.plan, self._scene.work_s, self._max_in_flight))
+            await self._answer(send)
+            await self._send(send, self._summary(time.monotonic() - start_s))
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._events.put_nowait(error)
+
+    async def _announce(self) -> None:
+        """Tell of the server's stop as soon as it is known, also while no further tile is read."""
+        await self._draining.wait()
+        self._events.put_nowait(Draining(RESUME_AFTER_S))
+
+    async def _read(self, strips: AsyncIterator[Strip], announced: asyncio.Task[None]) -> None:
+        source = _Interruptible(strips, self._draining)
+        try:
+            unfinished = await self._read_tiles(source)
+        finally:
+            source.close()
+        if self._draining.is_set():
+            await announced
+        elif unfinished is not None:
+            row, column = unfinished.place
+            raise StreamProtocolError(f"the stream ends before the last strip of tile {row}, {column}")
+        self._events.put_nowait(None)
+
+    async def _read_tiles(self, source: _Interruptible) -> TileAssembly | None:
+        """Read to the end, and hand over tiles as they become whole; returns one that does not."""
+        assembly: TileAssembly | None = None
+        while (strip := await self._next(source)) is not None:
+            await asyncio.to_thread(strip.checked)
+            if assembly is None:
+                await self._places.acquire()
+                if self._draining.is_set():
+                    return None
+                assembly = TileAssembly(self._scene.plan, strip)
+            if assembly.add(strip):
+                self._whole += 1
+                self._spawn(self._work(assembly))
+                assembly = None
+        return assembly
+
+    async def _next(self, source: _Interruptible) -> Strip | None:
+        """The next strip, None after the last.
+
+        Raises:
+            StreamStalledError: if none comes, though none is waited for by anything else.
+        """
+        self._active_s = time.monotonic()
+        while not await source.ready(self._patience_s()):
+            if self._patience_s() <= 0:
+                raise StreamStalledError(f"nothing was sent for {self._settings.stream_stall_s:g} s")
+        return source.take()
+
+    def _patience_s(self) -> float:
+        """How long the caller may still send nothing, in seconds."""
+        idle_s = 0.0 if self._whole else time.monotonic() - self._active_s
+        return self._settings.stream_stall_s - idle_s
+
+    async def _work(self, assembly: TileAssembly) -> None:
+        plan, place = self._scene.plan, assembly.place
+        tile = self._maker.request(assembly.rows, assembly.columns, assembly.finish())
+        # A tile's own arrival, not the stream's, so that streams of one size take turns.
+        ticket = Ticket(0, time.monotonic(), work_s=self._scene.work_s)
+        try:
+            cost_s = self._scene.work_s / plan.tile_count
+            async with self._queue.place(ticket, cost_s=cost_s, route=self._route) as turn:
+                response = await self._queue.run(tile, turn)
+        except (UnavailableError, BackendMismatchError, NotFiniteError) as error:
+            self._check_revision()
+            self._events.put_nowait(TileFailed(place, error))
+        else:
+            self._events.put_nowait(_TileDone(place, response))
+
+    def _check_revision(self) -> None:
+        """Keep a tile from being sent again that nobody will make.
+
+        Raises:
+            RevisionChangedError: if the model is served, but not in the stream's revision.
+        """
+        plan = self._scene.plan
+        with contextlib.suppress(UnavailableError, ModelNotFoundError):
+            served = self._catalogue.find(plan.model, plan.revision).revision
+            if served != plan.revision:
+                raise RevisionChangedError(required=plan.revision, served=served)
+
+    async def _answer(self, send: Send) -> None:
+        """Send what is done until nothing more comes in and nothing is left."""
+        ended = False
+        while not (ended and not self._whole):
+            try:
+                event = await asyncio.wait_for(self._events.get(), self._settings.stream_progress_s)
+            except asyncio.TimeoutError:
+                await self._send(send, self._progress_now())
+                continue
+            if event is None:
+                ended = True
+            elif isinstance(event, BaseException):
+                raise event
+            elif isinstance(event, Draining):
+                await self._send(send, event)
+            else:
+                await self._answer_tile(send, event)
+
+    async def _answer_tile(self, send: Send, event: _TileDone | TileFailed) -> None:
+        if isinstance(event, TileFailed):
+            self._failed += 1
+            await self._send(send, event)
+        else:
+            strips = target_strips(event.place, event.response.raster)
+            while (strip := await asyncio.to_thread(next, strips, None)) is not None:
+                await self._send(send, strip)
+            self._count(event.response)
+        self._whole -= 1
+        self._active_s = time.monotonic()
+        self._places.release()
+
+    async def _send(self, send: Send, answer: Answer) -> None:
+        try:
+            await asyncio.wait_for(send(answer), self._settings.stream_stall_s)
+        except asyncio.TimeoutError as error:
+            raise StreamStalledError(f"nothing was read for {self._settings.stream_stall_s:g} s") from error
+
+    def _count(self, response: TileResponse) -> None:
+        self._stats += astuple(response.stats)
+        done = self._progress
+        self._progress = Progress(
+            tiles_done=done.tiles_done + 1,
+            target_px_done=done.target_px_done + response.raster.height * response.raster.width,
+        )
+
+    def _progress_now(self) -> Progress:
+        return replace(self._progress, tiles_waiting=self._whole)
+
+    def _summary(self, elapsed_s: float) -> Summary:
+        windows, hits, empty, out_of_range = (int(value) for value in self._stats)
+        return Summary(
+            tiles=self._progress.tiles_done,
+            failed_tiles=self._failed,
+            cache_hits=hits,
+            empty_windows=empty,
+            computed_windows=windows - hits - empty,
+            out_of_range_samples=out_of_range,
+            elapsed_s=elapsed_s,
+            model=self._scene.model,
+        )
+
+
+class _Interruptible:
+    """Reads items ahead by one, and ends early when an event is set; a wait that times out loses nothing."""
+
+    def __init__(self, items: AsyncIterator[Strip], interrupted: asyncio.Event) -> None:
+        self._items, self._interrupted = items, interrupted
+        self._interruption = asyncio.ensure_future(interrupted.wait())
+        self._reading: asyncio.Future[Strip | None] | None = None
+
+    async def ready(self, timeout_s: float) -> bool:
+        """Whether there is an item, or the end, within so many seconds."""
+        self._reading = self._reading or asyncio.ensure_future(_next_of(self._items))
+        both: set[asyncio.Future[Any]] = {self._reading, self._interruption}
+        done, _ = await asyncio.wait(both, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        return bool(done)
+
+    def take(self) -> Strip | None:
+        """The item that is ready, None for the end."""
+        if self._interrupted.is_set() or self._reading is None:
+            return None
+        reading, self._reading = self._reading, None
+        return reading.result()
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._interruption.cancel()
+        if self._reading is not None:
+            self._reading.cancel()
+
+
+async def _next_of(items: AsyncIterator[Strip]) -> Strip | None:
+    return await anext(items, None)

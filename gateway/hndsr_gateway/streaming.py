@@ -1,0 +1,83 @@
+"""Scenes of any size: who may open a stream, and what is worked on in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+
+from hndsr_gateway.catalogue import Catalogue
+from hndsr_gateway.errors import PlanIncompatibleError, RawImageError, RevisionChangedError
+from hndsr_gateway.planning import checked_ranges, make_plan
+from hndsr_gateway.scene_stream import Scene, SceneStream, Send
+from hndsr_gateway.scheduling import StreamRoom
+from hndsr_gateway.settings import Settings
+from hndsr_gateway.strips import StreamStart, Strip
+from hndsr_gateway.tiles import TileQueue
+
+
+class SceneStreams:
+    """Opens streams, each in room that is reserved for it.
+
+    Args:
+        queue: runs the tiles.
+        catalogue: knows the models.
+        settings: limits.
+    """
+
+    def __init__(self, queue: TileQueue, catalogue: Catalogue, settings: Settings) -> None:
+        self._queue, self._catalogue, self._settings = queue, catalogue, settings
+        self._room = StreamRoom(settings)
+
+    async def drain(self, grace_s: float) -> None:
+        """Open no stream any more, and wait up to `grace_s` until those that are open have sent what is whole."""
+        await self._room.drain(grace_s)
+
+    async def run(self, start: StreamStart, strips: AsyncIterator[Strip], send: Send) -> None:
+        """Work on one stream until its caller sends no more, and everything is sent.
+
+        Args:
+            start: what its caller asks for.
+            strips: what its caller sends; read no faster than tiles are done.
+            send: hands an answer to the caller, and returns when the way has taken it.
+
+        Raises:
+            GatewayError: if the stream cannot be served, or its caller breaks the contract or stalls.
+        """
+        with self._room.stream():
+            scene = await asyncio.to_thread(self._prepare, start)
+            with self._room.tiles(scene.tile_bytes) as max_in_flight:
+                stream = SceneStream(
+                    scene,
+                    self._queue,
+                    self._catalogue,
+                    self._settings,
+                    draining=self._room.draining,
+                    max_in_flight=max_in_flight,
+                )
+                try:
+                    await stream.run(strips, send)
+                except RevisionChangedError:
+                    await self._catalogue.refresh()
+                    raise
+
+    def _prepare(self, start: StreamStart) -> Scene:
+        if not start.sample_type:
+            raise RawImageError("a stream needs the sample type UINT8 or UINT16", field="start.sample_type")
+        model = self._catalogue.find(start.parameters.model, start.parameters.required_revision)
+        plan = make_plan(
+            start.size,
+            start.parameters,
+            model,
+            self._settings,
+            sample_type=start.sample_type,
+            cores=start.cores,
+            tile_time_s=self._settings.stream_tile_time_s,
+        )
+        if start.digest not in {"", plan.digest}:
+            raise PlanIncompatibleError(
+                f"the plan of digest {start.digest[:64]!r} is required, this server makes {plan.digest}",
+                field="start.required_digest",
+            )
+        return Scene(plan, model, checked_ranges(start.parameters.value_ranges, np.dtype(start.sample_type)))
