@@ -29,6 +29,7 @@ def needs(what: str, *, missing: bool) -> pytest.MarkDecorator:
 NEEDS_NODE = needs("node", missing=shutil.which("node") is None)
 PYTHON = [sys.executable, str(EXAMPLES / "python" / "upscale.py")]
 ASYNC = [sys.executable, str(EXAMPLES / "python" / "upscale_async.py")]
+SCENE = [sys.executable, str(EXAMPLES / "python" / "scene.py")]
 CURL = pytest.param(
     ["bash", str(EXAMPLES / "curl" / "upscale.sh")],
     id="curl",
@@ -100,6 +101,15 @@ def test_example_leaves_no_file_when_it_is_refused(
 ) -> None:
     run(*example, address, sources[0], tmp_path / "target.png", "9")
     assert not (tmp_path / "target.png").exists()
+
+
+def test_scene_example_writes_the_pixels_that_the_sdk_gets(address: str, tmp_path: Path) -> None:
+    source = np.random.default_rng(0).integers(0, 65_536, (150, 170, 3), dtype=np.uint16)
+    np.save(tmp_path / "source.npy", source)
+    result = run(*SCENE, address, tmp_path / "source.npy", tmp_path / "target.npy", "3.5")
+    assert result.returncode == 0, result.stderr
+    with Client(address) as client:
+        np.testing.assert_array_equal(np.load(tmp_path / "target.npy"), client.upscale(source, scale=3.5).image)
 
 
 def test_async_example_writes_the_pictures_that_the_sdk_gets(address: str, sources: list[Path], tmp_path: Path) -> None:
