@@ -10,7 +10,7 @@ from hndsr_ensemble.geometry import Span
 from hndsr_ensemble.manifest import MAX_STEPS, MAX_TEXTURE, Options
 from hndsr_ensemble.masks import Mask, pack_mask, unpack_mask
 from hndsr_ensemble.values import SampleType
-from hndsr_gateway.errors import EmptyImageError, OutputUnsupportedError, RawImageError
+from hndsr_gateway.errors import EmptyImageError, OutputUnsupportedError, RawImageError, ValueRangeError
 from hndsr_gateway.images.picture import ImageFormat
 from hndsr_gateway.jobs import BORDER_PX, CompareAnswer, Output, Quality, Source, UpscaleAnswer, UpscaleRequest
 from hndsr_gateway.settings import Settings
@@ -27,7 +27,13 @@ BANDS = 3
 
 
 def parameters_of(message: pb.UpscaleParameters) -> Parameters:
-    """What a caller asks for, with nothing checked."""
+    """What a caller asks for, with nothing checked but what would take long to read.
+
+    Raises:
+        ValueRangeError: for more value ranges than bands.
+    """
+    if len(message.value_ranges) > BANDS:
+        raise ValueRangeError(f"{len(message.value_ranges)} value ranges were given")
     options = message.options
     return Parameters(
         model=message.model,

@@ -16,6 +16,8 @@ CLASS_WEIGHT = 1.25
 """How much larger the share of a size class is than that of the next larger one."""
 LEAST_WORK_S = 1e-3
 ONLY_LANE = ("",)
+LOOK_S = 0.1
+"""How often lanes are looked for while somebody has none."""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,20 +58,23 @@ class Route:
 class FairGate:
     """A semaphore that size classes share by the work that they bring in; within a class the first comes first.
 
-    It has one lane or several, each with as many places. Whoever waits keeps to the lane of its route, but goes over to
-    an idle one rather than wait for others.
+    It has one lane or several, each with as many places and shares of its own. Whoever waits keeps to the lane of its
+    route, but goes over to an idle one rather than wait for others.
 
     Source: start-time fair queueing, Goyal et al. 1996, with a flow for each size class: a class that has been away
     starts where those that are there stand.
+
+    Args:
+        places: in each lane.
+        patience_s: how long those who have no lane wait for one: an endpoint that failed may be back in a moment.
     """
 
-    def __init__(self, places: int) -> None:
-        self._places = places
+    def __init__(self, places: int, *, patience_s: float = 2.0) -> None:
+        self._places, self._patience_s = places, patience_s
         self._inside: list[_Waiter] = []
         self._waiting: list[_Waiter] = []
-        self._spent_s: defaultdict[int, float] = defaultdict(float)
-        self._virtual_s = 0.0
-        """What a class has spent that has always been there."""
+        self._shares: defaultdict[str, _Shares] = defaultdict(_Shares)
+        self._look: asyncio.TimerHandle | None = None
 
     def place(self, ticket: Ticket, *, cost_s: float, route: Route | None = None) -> Turn:
         """One of the places, held by `async with`, for work of so many seconds each time that it is entered."""
@@ -79,10 +84,11 @@ class FairGate:
         """Take a place as soon as it is the waiter's turn.
 
         Raises:
-            UnavailableError: if no lane is left that it could take.
+            UnavailableError: if there has been no lane that it could take for too long.
         """
-        self._catch_up(waiter.size_class)
-        waiter.turn = asyncio.get_running_loop().create_future()
+        for lane in waiter.route.open:
+            self._catch_up(lane, waiter.size_class)
+        waiter.turn, waiter.lost_s = asyncio.get_running_loop().create_future(), None
         self._waiting.append(waiter)
         self.wake()
         try:
@@ -102,67 +108,92 @@ class FairGate:
 
         A place in a lane that vanished is not kept.
         """
-        before = (other for other in self._present() if self._order(other) < self._order(waiter))
-        if waiter.lane not in waiter.route.lanes() or any(waiter.lane in other.route.open for other in before):
+        lane = waiter.lane
+        shares = self._shares[lane]
+        before = (other for other in self._present() if shares.order(other) < shares.order(waiter))
+        if lane not in waiter.route.lanes() or any(lane in other.route.open for other in before):
             self.leave(waiter)
             await self.enter(waiter)
         else:
-            self._charge(waiter)
+            shares.charge(waiter)
 
     def wake(self) -> None:
         """Let in whoever can be let in: a place became free, or lanes came or went."""
-        for waiter in self._present():
-            if not waiter.route.lanes():
-                waiter.turn.set_exception(UnavailableError())
-        while True:
-            chosen = self._next(self._free_of) or self._next(self._idle_for)
-            if chosen is None:
-                return
-            waiter, waiter.lane = chosen
-            waiter.route.lane = waiter.lane
+        self._refuse_the_lost()
+        while chosen := self._next(_is_at_home) or self._next(self._is_kept_out):
+            waiter, lane = chosen
+            if waiter.route.lane not in {None, lane}:
+                self._catch_up(lane, waiter.size_class)
+            waiter.lane = waiter.route.lane = lane
             self._inside.append(waiter)
-            self._charge(waiter)
+            self._shares[lane].charge(waiter)
             waiter.turn.set_result(None)
+
+    def _refuse_the_lost(self) -> None:
+        """Refuse those who had no lane for too long, and look again soon for those who have none."""
+        loop = asyncio.get_running_loop()
+        for waiter in self._present():
+            if waiter.route.lanes():
+                waiter.lost_s = None
+            elif waiter.lost_s is None:
+                waiter.lost_s = loop.time()
+            elif loop.time() - waiter.lost_s > self._patience_s:
+                waiter.turn.set_exception(UnavailableError())
+        if self._look is not None:
+            self._look.cancel()
+        lost = any(waiter.lost_s is not None for waiter in self._present())
+        self._look = loop.call_later(LOOK_S, self.wake) if lost else None
 
     def _present(self) -> list[_Waiter]:
         """Those that wait, without those that gave up."""
         self._waiting = [waiter for waiter in self._waiting if not waiter.turn.done()]
         return self._waiting
 
-    def _next(self, lane_of: Callable[[_Waiter], str | None]) -> tuple[_Waiter, str] | None:
-        for waiter in sorted(self._present(), key=self._order):
-            lane = lane_of(waiter)
-            if lane is not None:
-                return waiter, lane
+    def _next(self, may_take: Callable[[_Waiter, str], bool]) -> tuple[_Waiter, str] | None:
+        """Who is let in next, and where: the least busy lane with a free place that somebody may take."""
+        waiting = self._present()
+        lanes = dict.fromkeys(lane for waiter in waiting for lane in waiter.route.lanes())
+        for lane in sorted(lanes, key=self._busy):
+            able = [waiter for waiter in waiting if may_take(waiter, lane)] if self._busy(lane) < self._places else []
+            if able:
+                return min(able, key=self._shares[lane].order), lane
         return None
 
-    def _free_of(self, waiter: _Waiter) -> str | None:
-        """The least busy of a waiter's own lanes, if it has a free place."""
-        lane = min(waiter.route.open, key=self._busy)
-        return lane if self._busy(lane) < self._places else None
-
-    def _idle_for(self, waiter: _Waiter) -> str | None:
-        """A lane with a free place for a waiter whose own is taken by others alone."""
-        if any(other.route is waiter.route for other in self._inside):
-            return None
-        lane = min(waiter.route.lanes(), key=self._busy)
-        return lane if self._busy(lane) < self._places else None
+    def _is_kept_out(self, waiter: _Waiter, lane: str) -> bool:
+        """Whether a waiter may go over to a lane, since its own is taken by others alone."""
+        return lane in waiter.route.lanes() and all(other.route is not waiter.route for other in self._inside)
 
     def _busy(self, lane: str) -> int:
         return sum(other.lane == lane for other in self._inside)
 
-    def _charge(self, waiter: _Waiter) -> None:
+    def _catch_up(self, lane: str, size_class: int) -> None:
+        inside = {other.size_class for other in self._inside if other.lane == lane}
+        waiting = {other.size_class for other in self._present() if lane in other.route.open}
+        self._shares[lane].catch_up(size_class, inside | waiting)
+
+
+class _Shares:
+    """What the size classes have spent in one lane."""
+
+    def __init__(self) -> None:
+        self._spent_s: defaultdict[int, float] = defaultdict(float)
+        self._virtual_s = 0.0
+        """What a class has spent that has always been there."""
+
+    def charge(self, waiter: _Waiter) -> None:
+        """Count the work of one who is let in."""
         self._virtual_s = max(self._virtual_s, self._spent_s[waiter.size_class])
         self._spent_s[waiter.size_class] += waiter.cost_s * CLASS_WEIGHT**waiter.size_class
 
-    def _catch_up(self, size_class: int) -> None:
-        present = {other.size_class for other in (*self._inside, *self._present())}
+    def catch_up(self, size_class: int, present: Collection[int]) -> None:
+        """Let a class start where those that are there stand, unless it is there itself."""
         if not present:
             self._virtual_s = max(self._spent_s.values(), default=0.0)
         if size_class not in present:
             self._spent_s[size_class] = max(self._spent_s[size_class], self._virtual_s)
 
-    def _order(self, waiter: _Waiter) -> tuple[float, int, float]:
+    def order(self, waiter: _Waiter) -> tuple[float, int, float]:
+        """Who has the least of it comes first."""
         return self._spent_s[waiter.size_class], waiter.size_class, waiter.ticket.arrival_s
 
 
@@ -174,6 +205,8 @@ class _Waiter:
     cost_s: float
     route: Route
     lane: str = ""
+    lost_s: float | None = None
+    """Since when there is no lane that it could take, by the loop's clock."""
     turn: asyncio.Future[None] = field(init=False)
 
     @property
@@ -211,3 +244,8 @@ class Turn:
         self._held = False
         await self._gate.enter_again(self._waiter)
         self._held = True
+
+
+def _is_at_home(waiter: _Waiter, lane: str) -> bool:
+    """Whether a lane is a waiter's own, or it has none yet."""
+    return lane in waiter.route.open

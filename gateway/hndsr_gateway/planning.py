@@ -25,6 +25,8 @@ from hndsr_gateway.settings import Settings
 from hndsr_gateway.types import ModelDescription, OptionChoices, Parameters, Plan
 
 BANDS = 3
+TIMEOUT_SHARE = 0.5
+"""Share of a tile's timeout that its windows may take by the estimate."""
 MAX_CORES_PER_TILE = 16
 MESSAGE_OVERHEAD_BYTES = 4096
 """Room for everything in an answer beside its pixels."""
@@ -96,7 +98,13 @@ def tile_bytes(axes: tuple[Axis, Axis], sample_type: str, cores: int) -> int:
     return sum(height * width for height, width in zip(*sides, strict=True)) * sample_bytes
 
 
-def _most_cores(axes: tuple[Axis, Axis], sample_type: str, limit_bytes: int) -> int:
+def _most_cores_by_time(window_s: float, limit_s: float) -> int:
+    """The same of the largest tile whose windows, those of its seams included, take no longer than that."""
+    fitting = (n for n in range(MAX_CORES_PER_TILE, 1, -1) if (n + 1) ** 2 * window_s <= limit_s)
+    return next(fitting, 1)
+
+
+def _most_cores_by_bytes(axes: tuple[Axis, Axis], sample_type: str, limit_bytes: int) -> int:
     """Cores along each side of the largest tile that stays within so many bytes, at least 1."""
     fitting = (n for n in range(MAX_CORES_PER_TILE, 1, -1) if tile_bytes(axes, sample_type, n) <= limit_bytes)
     return next(fitting, 1)
@@ -147,9 +155,13 @@ def make_plan(
     target = (rows.target_length, columns.target_length)
     if max(target) > MAX_SIDE_PX:
         raise SideTooLongError(length=max(target), limit=MAX_SIDE_PX)
-    most = _most_cores((rows, columns), sample_type, settings.stream_bytes)
+    limit_bytes = min(settings.stream_bytes, settings.max_stream_bytes)
+    most = min(
+        _most_cores_by_bytes((rows, columns), sample_type, limit_bytes),
+        _most_cores_by_time(model.window_time_s(options), TIMEOUT_SHARE * settings.tile_timeout_s),
+    )
     if cores > most:
-        why = " (HNDSR_STREAM_BYTES)" if most < MAX_CORES_PER_TILE else ""
+        why = " (HNDSR_STREAM_BYTES, HNDSR_TILE_TIMEOUT_S)" if most < MAX_CORES_PER_TILE else ""
         raise PlanIncompatibleError(f"tiles of {cores} cores a side are asked for, the limit here is {most}{why}")
     chosen = settings.cores_per_tile or cores_per_tile(model, options, tile_time_s or settings.tile_time_s)
     cores = cores or min(chosen, most)

@@ -36,6 +36,7 @@ from hndsr_gateway.strips import (
     Summary,
     TileAssembly,
     TileFailed,
+    most_strip_bytes,
     target_strips,
 )
 from hndsr_gateway.tiles import TileMaker, TileQueue
@@ -43,6 +44,9 @@ from hndsr_gateway.types import ModelDescription, Plan, TileResponse
 
 RESUME_AFTER_S = 5.0
 """When a stream that was open as the server stopped should be gone on with."""
+
+GONE_S = 15.0
+"""How long a revision may be gone before a stream of it ends: an endpoint that failed once may be back in a moment."""
 
 Send = Callable[[Answer], Awaitable[None]]
 
@@ -102,6 +106,7 @@ class SceneStream:
         self._settings, self._draining = settings, draining
         self._max_in_flight = max_in_flight
         self._places = asyncio.Semaphore(max_in_flight)
+        self._strip_bytes = most_strip_bytes(scene.plan)
         self._maker = TileMaker(scene.plan, scene.model, scene.ranges)
         self._route = queue.route(scene.plan)
         self._events: asyncio.Queue[_Event] = asyncio.Queue()
@@ -110,6 +115,10 @@ class SceneStream:
         """Tiles that came in whole and are not sent yet."""
         self._active_s = time.monotonic()
         """When the caller sent last, or was sent the last of its tiles."""
+        self._sent_s = self._active_s
+        """When anything was sent last."""
+        self._gone_s: float | None = None
+        """Since when the stream's revision has not been served."""
         self._failed = 0
         self._progress = Progress()
         self._stats = np.zeros(len(astuple(TileStats())), dtype=np.int64)
@@ -163,8 +172,8 @@ class SceneStream:
     async def _read_tiles(self, source: _Interruptible) -> TileAssembly | None:
         """Read to the end, and hand over tiles as they become whole; returns one that does not."""
         assembly: TileAssembly | None = None
-        while (strip := await self._next(source)) is not None:
-            await asyncio.to_thread(strip.checked)
+        while (strip := await self._next(source, assembly)) is not None:
+            await asyncio.to_thread(strip.check, limit_bytes=self._strip_bytes)
             if assembly is None:
                 await self._places.acquire()
                 if self._draining.is_set():
@@ -176,12 +185,15 @@ class SceneStream:
                 assembly = None
         return assembly
 
-    async def _next(self, source: _Interruptible) -> Strip | None:
+    async def _next(self, source: _Interruptible, assembly: TileAssembly | None) -> Strip | None:
         """The next strip, None after the last.
 
         Raises:
-            StreamStalledError: if none comes, though none is waited for by anything else.
+            StreamStalledError: if none comes, though its caller waits for nothing, or a tile takes too long to come.
         """
+        stall_s = self._settings.stream_stall_s
+        if assembly is not None and time.monotonic() - assembly.began_s > stall_s * (1 + assembly.strip_count):
+            raise StreamStalledError(f"a tile was not whole after {stall_s:g} s for each 2 MiB of it")
         self._active_s = time.monotonic()
         while not await source.ready(self._patience_s()):
             if self._patience_s() <= 0:
@@ -217,7 +229,11 @@ class SceneStream:
         plan = self._scene.plan
         with contextlib.suppress(UnavailableError, ModelNotFoundError):
             served = self._catalogue.find(plan.model, plan.revision).revision
-            if served != plan.revision:
+            if served == plan.revision:
+                self._gone_s = None
+                return
+            self._gone_s = self._gone_s or time.monotonic()
+            if time.monotonic() - self._gone_s > GONE_S:
                 raise RevisionChangedError(required=plan.revision, served=served)
 
     async def _answer(self, send: Send) -> None:
@@ -225,7 +241,8 @@ class SceneStream:
         ended = False
         while not (ended and not self._whole):
             try:
-                event = await asyncio.wait_for(self._events.get(), self._settings.stream_progress_s)
+                silent_s = time.monotonic() - self._sent_s
+                event = await asyncio.wait_for(self._events.get(), self._settings.stream_progress_s - silent_s)
             except asyncio.TimeoutError:
                 await self._send(send, self._progress_now())
                 continue
@@ -256,6 +273,7 @@ class SceneStream:
             await asyncio.wait_for(send(answer), self._settings.stream_stall_s)
         except asyncio.TimeoutError as error:
             raise StreamStalledError(f"nothing was read for {self._settings.stream_stall_s:g} s") from error
+        self._sent_s = time.monotonic()
 
     def _count(self, response: TileResponse) -> None:
         self._stats += astuple(response.stats)
@@ -307,8 +325,8 @@ class _Interruptible:
     def close(self) -> None:
         """Stop reading."""
         self._interruption.cancel()
-        if self._reading is not None:
-            self._reading.cancel()
+        if self._reading is not None and not self._reading.cancel() and not self._reading.cancelled():
+            self._reading.exception()  # it is seen by nobody else
 
 
 async def _next_of(items: AsyncIterator[Strip]) -> Strip | None:

@@ -141,15 +141,15 @@ class StreamRoom:
                 self._idle.set()
 
     @contextlib.contextmanager
-    def tiles(self, tile_bytes: int) -> Iterator[int]:
-        """Reserve room for a stream's tiles of so many bytes each; yields for how many.
+    def tiles(self, tile_bytes: int, tile_count: int) -> Iterator[int]:
+        """Reserve room for a stream's tiles, so many of so many bytes each; yields for how many at once.
 
         Raises:
             OverloadedError: if there is none for a single one beside the other streams.
         """
         settings = self._settings
         free_bytes = settings.max_stream_bytes - self._reserved_bytes
-        count = min(settings.stream_tiles, settings.stream_bytes // tile_bytes, free_bytes // tile_bytes)
+        count = min(tile_count, settings.stream_tiles, settings.stream_bytes // tile_bytes, free_bytes // tile_bytes)
         if count < 1 and self._reserved_bytes:
             raise OverloadedError(
                 f"the tiles of open streams hold {self._reserved_bytes:,} bytes, the most is "

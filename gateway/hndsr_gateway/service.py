@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -99,11 +99,11 @@ class UpscaleService:
         """
         return await self._in_time(self._upscale(request))
 
-    async def stream(self, start: StreamStart, strips: AsyncIterator[Strip], send: Send) -> None:
+    async def stream(self, start: Coroutine[Any, Any, StreamStart], strips: AsyncIterator[Strip], send: Send) -> None:
         """Upscale an image of any size, tile by tile.
 
         Args:
-            start: what the caller asks for.
+            start: reads what the caller asks for.
             strips: the tiles' sources, read no faster than tiles are done.
             send: hands an answer to the caller, and returns when the way has taken it.
 

@@ -10,10 +10,9 @@ from typing import Any
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr.v1 import upscale_pb2_grpc as pb_grpc
 from hndsr_gateway import convert, convert_stream
-from hndsr_gateway.errors import StreamStalledError
 from hndsr_gateway.service import UpscaleService
 from hndsr_gateway.settings import Settings
-from hndsr_gateway.strips import Answer
+from hndsr_gateway.strips import Answer, StreamStart, Strip
 
 
 class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
@@ -53,20 +52,18 @@ class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
 
     async def UpscaleStream(self, requests: AsyncIterator[pb.UpscaleStreamRequest], context: Any) -> None:  # noqa: N802 - the contract's name
         """An image of any size; writes to the context by itself, to see when its caller does not read."""
-        first = await self._first(requests)
+
+        async def start() -> StreamStart:
+            return convert_stream.start_of(await anext(requests, pb.UpscaleStreamRequest()))
 
         async def send(answer: Answer) -> None:
-            await context.write(convert_stream.answer_message(answer))
+            await context.write(await asyncio.to_thread(convert_stream.answer_message, answer))
 
-        strips = (convert_stream.strip_of(request) async for request in requests)
-        await self._service.stream(convert_stream.start_of(first), strips, send)
+        async def strips() -> AsyncIterator[Strip]:
+            async for request in requests:
+                yield convert_stream.strip_of(request)
 
-    async def _first(self, requests: AsyncIterator[pb.UpscaleStreamRequest]) -> pb.UpscaleStreamRequest:
-        stall_s = self._settings.stream_stall_s
-        try:
-            return await asyncio.wait_for(anext(requests, pb.UpscaleStreamRequest()), stall_s)
-        except asyncio.TimeoutError as error:
-            raise StreamStalledError(f"nothing was sent for {stall_s:g} s") from error
+        await self._service.stream(start(), strips(), send)
 
     async def Compare(self, request: pb.CompareRequest, context: Any) -> pb.CompareResponse:  # noqa: N802, ARG002 - the contract's names
         """How close one image is to another."""

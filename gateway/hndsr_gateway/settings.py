@@ -83,8 +83,8 @@ class Settings(BaseSettings):
     max_target_px: int = Field(default=64_000_000, ge=1, le=2**44)
     """Largest target image of a unary call, in pixels."""
 
-    max_message_bytes: int = Field(default=512 * 2**20, ge=2**20, lt=2**31)
-    """Largest gRPC message in either direction, in bytes."""
+    max_message_bytes: int = Field(default=512 * 2**20, ge=2**22, lt=2**31)
+    """Largest gRPC message in either direction, in bytes. Each call may hold one before anything of it is checked."""
 
     max_concurrent_requests: int = Field(default=8, ge=1, le=1024)
     """Images that are worked on at once. Each may hold its message, source, target and answer."""
@@ -107,23 +107,24 @@ class Settings(BaseSettings):
     max_inflight_tiles: int = Field(default=1, ge=1, le=1024)
     """Tiles in each Triton at once: as many as the model `hndsr` has instances."""
 
-    tile_time_s: float = Field(default=0.25, gt=0)
+    tile_time_s: float = Field(default=0.25, gt=0, le=1e9)
     """Device time that a tile of a unary call is sized to, in seconds, where HNDSR_CORES_PER_TILE does not say."""
 
-    stream_tile_time_s: float = Field(default=1.0, gt=0)
+    stream_tile_time_s: float = Field(default=1.0, gt=0, le=1e9)
     """The same for tiles of streams and plans, whose caller may say. A small request waits for one tile at most."""
 
     cores_per_tile: int = Field(default=0, ge=0, le=16)
     """Cores (224 px for `hndsr`) along each side of a tile, 1 to 16. 0: by the speed of the device."""
 
-    max_streams: int = Field(default=16, ge=0, le=1024)
+    max_streams: int = Field(default=16, ge=1, le=1024)
     """Streams that may be open at once; more are refused as OVERLOADED."""
 
     stream_tiles: int = Field(default=4, ge=1, le=1024)
     """Tiles of one stream in the gateway at once: received, waiting, worked on, and sent."""
 
     stream_bytes: int = Field(default=256 * 2**20, ge=2**20, le=2**44)
-    """Bytes that the tiles of one stream may hold, source and target. Tiles are made smaller to fit."""
+    """Bytes that the tiles of one stream may hold, source and target; copies on their way to Triton and to the caller
+    may take as many again. Tiles are made smaller to fit."""
 
     max_stream_bytes: int = Field(default=2**30, ge=2**20, le=2**44)
     """Bytes that the tiles of all streams may hold; a stream that finds none left is refused as OVERLOADED."""
@@ -131,7 +132,7 @@ class Settings(BaseSettings):
     stream_stall_s: float = Field(default=60.0, gt=0)
     """How long a stream's caller may not read, or send nothing while it has no tile here, in seconds."""
 
-    stream_progress_s: float = Field(default=10.0, gt=0, le=10)
+    stream_progress_s: float = Field(default=5.0, gt=0, le=10)
     """How long a stream says nothing before it tells its progress, in seconds."""
 
     tile_timeout_s: float = Field(default=300.0, gt=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,15 +45,19 @@ class Strip:
     checksum: int
     last: bool
 
-    def checked(self) -> Strip:
-        """The strip, if it is what was sent.
+    def check(self, *, limit_bytes: int) -> None:
+        """Refuse a strip that is too large for any tile, or not what was sent.
 
         Raises:
-            ChecksumMismatchError: if it is not.
+            TileMismatchError: if it is too large.
+            ChecksumMismatchError: if it is not what its checksum says.
         """
+        if max(len(self.pixels), len(self.mask)) > limit_bytes:
+            raise TileMismatchError(
+                f"a strip has {len(self.pixels):,} bytes, the most here is {limit_bytes:,}", field="strip.pixels"
+            )
         if self.checksum != checksum(self.place, self.y, self.pixels, self.mask, last=self.last):
             raise ChecksumMismatchError(row=self.place[0], column=self.place[1], y=self.y)
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,12 @@ def checksum(place: Place, y: int, pixels: bytes, mask: bytes, *, last: bool) ->
     return zlib.crc32(mask, zlib.crc32(pixels, zlib.crc32(struct.pack("<4I", *place, y, last))))
 
 
+def most_strip_bytes(plan: Plan) -> int:
+    """The pixels or the mask of a strip of a plan, at most."""
+    widest = max(_source_length(span) for span in plan.column_spans)
+    return max(STRIP_BYTES, widest * BANDS * np.dtype(plan.sample_type).itemsize)
+
+
 def target_strips(place: Place, raster: Raster) -> Iterator[Strip]:
     """The strips of a tile's target, from top to bottom."""
     rows = _rows_per_strip(raster.width, raster.pixels.dtype)
@@ -150,6 +161,13 @@ class TileAssembly:
         self._pixels = np.empty((*shape, BANDS), self._dtype)
         self._mask = np.ones(shape, dtype=bool)
         self._filled = 0
+        self.began_s = time.monotonic()
+
+    @property
+    def strip_count(self) -> int:
+        """How many strips it takes, if each is as large as can be."""
+        height, width = self._mask.shape
+        return -(-height // _rows_per_strip(width, self._dtype))
 
     def add(self, strip: Strip) -> bool:
         """Put a strip where it belongs; whether the tile is whole now.

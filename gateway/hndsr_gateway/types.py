@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, astuple, dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Shaped
@@ -94,7 +95,7 @@ class ModelDescription:
         return self.window_s + (options.steps * self.step_s if options.draws else 0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """The tiles of one image: every row span crossed with every column span."""
 
@@ -110,7 +111,7 @@ class Plan:
     row_spans: tuple[Span, ...]
     column_spans: tuple[Span, ...]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """sha256 over all that decides the tiles and their bytes beside the source, in hexadecimal.
 

@@ -96,7 +96,7 @@ class TritonBackend:
                 timeout_s=self._tile_timeout_s,
                 required_revision=tile.revision,
             )
-        except GatewayError:
+        except (RevisionChangedError, UnavailableError):
             self._proven = None
             raise
         finally:

@@ -21,15 +21,26 @@ from unit.client.stream_gateway import (
     StreamGateway,
     gateway,
     raising,
-    random_mask,
-    scene,
     streaming,
+)
+from unit.client.stream_jobs import (
+    DONE,
+    MASK,
+    MODEL,
+    SOURCE,
+    TILES,
+    LeaveError,
+    files,
+    journal,
+    leave,
+    resume,
+    sink,
+    work,
 )
 
 from hndsr_client import (
     AsyncClient,
     Client,
-    DestinationError,
     HndsrError,
     InvalidRequestError,
     JobError,
@@ -39,55 +50,9 @@ from hndsr_client import (
     PreconditionError,
     Progress,
     SourceChangedError,
-    StreamResult,
 )
 
-__all__ = ["gateway", "streaming"]
-
-SIZE = (200, 170)
-SOURCE, MASK = scene(SIZE, "uint16"), random_mask(SIZE)
-MODEL = {"model": "bicubic", "scale": 4}
-TILES = 12
-DONE = 5
-
-
-class LeaveError(Exception):
-    """What ends a run."""
-
-
-@pytest.fixture
-def sink(tmp_path: Path) -> Path:
-    """A file to be made in a folder of its own."""
-    (tmp_path / "made").mkdir()
-    return tmp_path / "made" / "target.npy"
-
-
-def files(sink: Path) -> list[str]:
-    return sorted(path.name for path in sink.parent.iterdir())
-
-
-def leave(client: Client, sink: Path, *, tiles: int = DONE, **options: Any) -> None:
-    """Begin a job, and end when so many tiles are done."""
-    with pytest.raises(LeaveError):
-        client.upscale_array(
-            options.pop("source", SOURCE),
-            sink,
-            on_progress=After(tiles, raising(LeaveError())),
-            **{"mask": MASK, **MODEL, **options},
-        )
-
-
-def resume(client: Client, sink: Path, **options: Any) -> StreamResult:
-    source = options.pop("source", SOURCE)
-    return client.upscale_array(source, sink, **{"mask": MASK, **MODEL, **options})
-
-
-def journal(sink: Path) -> Path:
-    return sink.with_name(f"{sink.name}.hndsr-journal")
-
-
-def work(sink: Path) -> Path:
-    return sink.with_name(f"{sink.name}.hndsr-work")
+__all__ = ["gateway", "sink", "streaming"]
 
 
 def test_job_leaves_its_files_and_no_sink(streaming: Client, sink: Path) -> None:
@@ -415,40 +380,6 @@ def test_job_names_what_to_remove_when_its_plan_cannot_be_made(
     ):
         resume(client, sink)
     assert caught.value.reason == "PLAN_INCOMPATIBLE"
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_job_that_was_published_but_not_tidied_up_is_whole(streaming: Client, sink: Path, overwrite: bool) -> None:  # noqa: FBT001
-    leave(streaming, sink, tiles=TILES)
-    sink.hardlink_to(work(sink))
-    before = sink.stat().st_ino
-    assert resume(streaming, sink, overwrite=overwrite).resumed_tiles == TILES
-    assert sink.stat().st_ino == before
-    assert files(sink) == ["target.npy"]
-
-
-def test_job_begins_anew_when_its_work_file_has_become_another_file(streaming: Client, sink: Path) -> None:
-    leave(streaming, sink, tiles=TILES)
-    other = sink.with_name("other.npy")
-    other.hardlink_to(work(sink))
-    before = other.read_bytes()
-    assert resume(streaming, sink).resumed_tiles == 0
-    assert other.read_bytes() == before
-
-
-def test_job_waits_for_a_sink_that_exists(streaming: Client, sink: Path) -> None:
-    leave(streaming, sink)
-    sink.write_bytes(b"mine")
-    with pytest.raises(DestinationError):
-        resume(streaming, sink)
-    assert resume(streaming, sink, overwrite=True).resumed_tiles == DONE
-
-
-def test_job_survives_a_sink_that_came_meanwhile(streaming: Client, sink: Path) -> None:
-    with pytest.raises(DestinationError):
-        resume(streaming, sink, on_progress=After(2, lambda: sink.write_bytes(b"mine")))
-    sink.unlink()
-    assert resume(streaming, sink).resumed_tiles == TILES
 
 
 def test_job_in_a_folder_that_is_missing_is_refused(streaming: Client, sink: Path) -> None:

@@ -365,7 +365,8 @@ def order_of_answers(work: list[tuple[Any, Any]]) -> list[Any]:
         answered.append(name)
 
     async def test() -> None:
-        async with running(backend, cores_per_tile=16, max_concurrent_requests=2, tile_time_s=0.1) as client:
+        limits = {"max_concurrent_requests": 2, "tile_time_s": 0.1, "tile_timeout_s": 1e9}
+        async with running(backend, cores_per_tile=16, **limits) as client:
             calls = []
             for name, message in work:
                 method = client.upscale.Upscale if isinstance(message, pb.UpscaleRequest) else client.upscale.Compare

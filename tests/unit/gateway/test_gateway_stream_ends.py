@@ -280,7 +280,8 @@ def test_stream_is_opened_when_another_ends() -> None:
 
 def test_streams_leave_unary_calls_alone() -> None:
     async def test() -> None:
-        async with running(FakeBackend(), max_streams=0, max_concurrent_requests=1, max_queue_depth=0) as client:
+        async with running(FakeBackend(), max_streams=1, max_concurrent_requests=1, max_queue_depth=0) as client:
+            await opened(client, PIXELS)
             found = await refusal(opened(client, PIXELS))
             assert found.reason == "OVERLOADED"
             await client.upscale.Upscale(request(raw(scene((5, 7)))))

@@ -10,6 +10,7 @@ from in_process import THREE_WINDOWS, Refusal, refusal, run, running, scene
 from streams import opened
 
 from hndsr.v1 import upscale_pb2 as pb
+from hndsr_gateway import scene_stream
 from hndsr_gateway.errors import (
     BackendMismatchError,
     GatewayError,
@@ -122,8 +123,9 @@ def test_revision_that_changes_is_served_to_the_next_stream() -> None:
     run(test())
 
 
-def test_revision_that_has_changed_before_a_tile_is_sent_ends_the_stream() -> None:
+def test_revision_that_has_been_gone_for_long_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no endpoint serves the revision any more, to send the tile again would not help."""
+    monkeypatch.setattr(scene_stream, "GONE_S", 0.0)
     backend = FakeEndpoint()
 
     async def test() -> None:
@@ -132,7 +134,7 @@ def test_revision_that_has_changed_before_a_tile_is_sent_ends_the_stream() -> No
             backend.revision = "revision-2"
             while (await client.upscale.GetModelInfo(pb.GetModelInfoRequest())).models[0].revision != backend.revision:
                 pass
-            await stream.send_tiles(target, PIXELS, 0)
+            await stream.send_tiles(target, PIXELS, 0, 1)  # with the first one it is noticed
             found = await refusal(stream.rest())
             assert found.reason == "REVISION_CHANGED"
 

@@ -41,7 +41,7 @@ from hndsr_gateway.convert_stream import start_of, strip_of
 from hndsr_gateway.server import image_workers
 from hndsr_gateway.service import UpscaleService
 from hndsr_gateway.settings import Settings
-from hndsr_gateway.strips import Answer, Strip
+from hndsr_gateway.strips import Answer, StreamStart, Strip
 from hndsr_gateway.types import Raster, TileRequest, TileResponse
 
 PIXELS = scene(THREE_WINDOWS)
@@ -99,7 +99,10 @@ def test_stream_takes_the_tiles_that_were_agreed_and_one_strip_more(tiles: int, 
         async def take(answer: Answer) -> None:
             planned.set_result(answer.plan)
 
-        stream = asyncio.create_task(service.stream(start_of(start(pixels, cores=1)), source(), take))
+        async def first() -> StreamStart:
+            return start_of(start(pixels, cores=1))
+
+        stream = asyncio.create_task(service.stream(first(), source(), take))
         await beyond.wait()
         await asyncio.sleep(0.05)  # for more to be taken
         stream.cancel()

@@ -167,25 +167,25 @@ VIOLATIONS: dict[str, Violation] = {
     # Starts
     "no sample type": Violation("RAW_IMAGE_INVALID", "start.sample_type", changed(sample_type=0)),
     "unknown sample type": Violation("RAW_IMAGE_INVALID", "start.sample_type", changed(sample_type=9)),
-    "no rows": Violation("EMPTY_IMAGE", "image", changed(source_height_px=0)),
-    "no columns": Violation("EMPTY_IMAGE", "image", changed(source_width_px=0)),
-    "long side": Violation("IMAGE_TOO_LARGE", "image", changed(source_width_px=2**32 - 1)),
-    "scale 1.49": Violation("SCALE_OUT_OF_RANGE", "parameters.scale", start(scale="1.49")),
-    "scale four": Violation("SCALE_OUT_OF_RANGE", "parameters.scale", start(scale="four")),
-    "one range": Violation("VALUE_RANGE_INVALID", "parameters.value_ranges", start(value_ranges=ranges((0, 1)))),
+    "no rows": Violation("EMPTY_IMAGE", "start", changed(source_height_px=0)),
+    "no columns": Violation("EMPTY_IMAGE", "start", changed(source_width_px=0)),
+    "long side": Violation("IMAGE_TOO_LARGE", "start", changed(source_width_px=2**32 - 1)),
+    "scale 1.49": Violation("SCALE_OUT_OF_RANGE", "start.parameters.scale", start(scale="1.49")),
+    "scale four": Violation("SCALE_OUT_OF_RANGE", "start.parameters.scale", start(scale="four")),
+    "one range": Violation("VALUE_RANGE_INVALID", "start.parameters.value_ranges", start(value_ranges=ranges((0, 1)))),
     "wide ranges": Violation(
-        "VALUE_RANGE_INVALID", "parameters.value_ranges", start(value_ranges=ranges(*[(0, 256)] * 3))
+        "VALUE_RANGE_INVALID", "start.parameters.value_ranges", start(value_ranges=ranges(*[(0, 256)] * 3))
     ),
     "steps 101": Violation(
-        *("OPTION_OUT_OF_RANGE", "parameters.options.steps"),
+        *("OPTION_OUT_OF_RANGE", "start.parameters.options.steps"),
         start(model="hndsr", options=pb.UpscaleOptions(steps=101)),
     ),
     "texture 2": Violation(
-        *("OPTION_OUT_OF_RANGE", "parameters.options.texture"),
+        *("OPTION_OUT_OF_RANGE", "start.parameters.options.texture"),
         start(model="hndsr", options=pb.UpscaleOptions(texture=2)),
     ),
-    "17 cores": Violation("PLAN_INCOMPATIBLE", "cores_per_tile", start(cores=17), settings=ROOMY),
-    "tiles over the limit": Violation("PLAN_INCOMPATIBLE", "cores_per_tile", start(cores=2)),
+    "17 cores": Violation("PLAN_INCOMPATIBLE", "start.cores_per_tile", start(cores=17), settings=ROOMY),
+    "tiles over the limit": Violation("PLAN_INCOMPATIBLE", "start.cores_per_tile", start(cores=2)),
     "digest of another plan": Violation("PLAN_INCOMPATIBLE", "start.required_digest", start(digest="0" * 64)),
     "unknown model": Violation("MODEL_NOT_FOUND", "", start(model="swin"), code=grpc.StatusCode.NOT_FOUND),
     "other revision": Violation(

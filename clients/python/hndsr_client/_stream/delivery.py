@@ -19,7 +19,7 @@ from hndsr_client._core.files import Destination
 from hndsr_client._core.pixels import BANDS
 from hndsr_client._stream.asked import Asked
 from hndsr_client._stream.job import Job, job_files
-from hndsr_client._stream.journal import local
+from hndsr_client._stream.journal import local, published_invalid_px
 from hndsr_client._stream.npy import SUFFIX
 from hndsr_client._stream.recovery import Recovery
 from hndsr_client._stream.scene import Scene
@@ -158,13 +158,15 @@ class Delivery(AbstractContextManager["Delivery"]):
         """
         if self._job is None:
             return
+        if self._job.is_whole:
+            self._job.remove()
+            return
         if self._sink is not None or self._mask_sink is not None:
             for number in range(self.scene.tiles.count):
                 self._fill(self._job, *self.scene.tiles.target(number))
                 yield
-        self._job.work.sync()
         if self._destination is not None:
-            self._destination.publish(self._job.work.path)
+            self._job.publish(self._destination, invalid_px=self._invalid_px)
         self._job.remove()
 
     def progress(self) -> Progress:
@@ -208,7 +210,7 @@ class Delivery(AbstractContextManager["Delivery"]):
         if path is not None:
             _check_same_system(self._destination, path)
             published = None if self._destination is None else self._destination.path
-            self._job = Job(_job_path(path), self.scene.asked, resume=self._order.resume, published=published)
+            self._job = Job(_real_path(path), self.scene.asked, resume=self._order.resume, published=published)
             self.scene.go_on_with(self._job.pin)
 
     def _fill(self, job: Job, rows: slice, columns: slice) -> None:
@@ -232,7 +234,7 @@ def _put(sink: Any, rows: slice, columns: slice, pixels: npt.NDArray[Any]) -> No
     sink[rows, columns] = pixels
 
 
-def _job_path(path: AnyPath) -> Path:
+def _real_path(path: AnyPath) -> Path:
     with local(path):
         return Path(os.path.realpath(path))
 
@@ -248,9 +250,14 @@ def _check_same_system(destination: Destination | None, job: AnyPath) -> None:
 
 
 def npy_destination(
-    sink: AnyPath, *, source: AnyPath | None, job: AnyPath | None = None, overwrite: bool = False
+    sink: AnyPath,
+    *,
+    source: AnyPath | None,
+    job: AnyPath | None = None,
+    resume: bool = True,
+    overwrite: bool = False,
 ) -> Destination:
-    """A .npy file to be made by a job, which may have been published already.
+    """A .npy file to be made by a job; one that was cut off may have made it, and not have tidied up yet.
 
     Raises:
         ArgumentError: The extension is another.
@@ -259,12 +266,14 @@ def npy_destination(
     """
     if Path(sink).suffix.lower() != SUFFIX:
         raise ArgumentError(f"{os.fspath(sink)}: the sink's extension says no format, accepted is {SUFFIX}")
-    work = job_files(_job_path(sink if job is None else job))["work"]
-    return Destination(sink, source=source, overwrite=overwrite, work=work)
+    files, target = job_files(_real_path(sink if job is None else job)), _real_path(sink)
+    is_whole = published_invalid_px(files["journal"], target) is not None
+    work = target if is_whole else files["work"]
+    return Destination(sink, source=source, overwrite=overwrite, work=work if resume else None)
 
 
 def _destination(order: Order) -> Destination | None:
     if not isinstance(order.sink, (str, os.PathLike)):
         return None
     source = order.source if isinstance(order.source, (str, os.PathLike)) else None
-    return npy_destination(order.sink, source=source, job=order.job, overwrite=order.overwrite)
+    return npy_destination(order.sink, source=source, job=order.job, resume=order.resume, overwrite=order.overwrite)

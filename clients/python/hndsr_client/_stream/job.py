@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hndsr_client._core.files import is_same
+from hndsr_client._core.files import Destination, is_same
 from hndsr_client._core.pixels import BANDS
 from hndsr_client._stream.asked import Asked, Pin
-from hndsr_client._stream.journal import Entry, Header, Journal, local
+from hndsr_client._stream.journal import Entry, Header, Journal, local, published_invalid_px
 from hndsr_client._stream.npy import npy_header
 from hndsr_client._stream.planes import Layout, Plane
 from hndsr_client._stream.scene import Scene
@@ -50,15 +50,24 @@ class Job:
         self.resumed_tiles = self.resumed_invalid_px = 0
         self._work: Plane | None = None
         self._mask: Plane | None = None
+        self._whole_invalid_px: int | None = None
         self._journal = Journal.opened(self._paths["journal"])
         try:
+            if published is not None and resume:
+                self._whole_invalid_px = published_invalid_px(self._paths["journal"], published)
             with local(path):
-                self._discards = not resume or not _is_begun(self._paths["work"], published)
+                is_begun = self.is_whole or _is_begun(self._paths["work"], published)
+                self._discards = not resume or not is_begun
             if self._journal is not None and not self._discards:
                 self._journal.checked_header().check(asked, self._paths["journal"])
         except BaseException:
             self.close()
             raise
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether an earlier run was cut off when all that was left was to tidy up."""
+        return self._whole_invalid_px is not None
 
     @property
     def pin(self) -> Pin | None:
@@ -88,6 +97,11 @@ class Job:
             LocalFileError: A file cannot be written, or there is no room for it.
         """
         scene.keeps_checksums = True
+        if not self.is_whole:
+            self._open_planes(scene)
+        yield from self._verify(scene)
+
+    def _open_planes(self, scene: Scene) -> None:
         plan, masked = scene.tiles.plan, scene.asked.masked
         size_px, dtype = (plan.target_height_px, plan.target_width_px), WIRE_DTYPES[scene.asked.sample_type]
         is_new = self.pin is None
@@ -101,7 +115,6 @@ class Job:
             if is_new:
                 self.remove()
             raise
-        yield from self._verify(scene)
 
     def write(self, tile: TargetTile, scene: Scene) -> None:
         """Put a tile in its place, for good, and then say so.
@@ -135,6 +148,18 @@ class Job:
         height_px, width_px = (side.stop - side.start for side in window)
         return np.frombuffer(self._mask.read(window), np.bool_).reshape(height_px, width_px)
 
+    def publish(self, destination: Destination, *, invalid_px: int) -> None:
+        """Let the work file become the target.
+
+        Raises:
+            DestinationError: Another file has come to exist there meanwhile and is not to be overwritten.
+            LocalFileError: It cannot be named so.
+        """
+        self.work.sync()
+        destination.publish(self.work.path)
+        if self._journal is not None:
+            self._journal.add_published(destination.path, invalid_px=invalid_px)
+
     def remove(self) -> None:
         """Forget the job: its files are gone. The journal goes last, since who holds it holds the others."""
         self._unlink_planes()
@@ -156,9 +181,9 @@ class Job:
         self._discards = False
 
     def _unlink_planes(self) -> None:
-        for kind in ("work", "mask"):
-            with local(self._paths[kind]):
-                self._paths[kind].unlink(missing_ok=True)
+        for path in (self._paths["mask"], self._paths["work"]):
+            with local(path):
+                path.unlink(missing_ok=True)
 
     def _verify(self, scene: Scene) -> Iterator[None]:
         """Take for done what the journal says, and what is just that."""
@@ -168,15 +193,20 @@ class Job:
             if scene.source.read(scene.tiles.source(number)).checksum != entry.source:
                 raise SourceChangedError(path=self._paths["journal"], tile=(row, column))
             window = scene.tiles.target(number)
-            target = self.work.checksum(window)
-            if self._mask is not None:
-                target = self._mask.checksum(window, target)
-            if target == entry.target:
+            if self.is_whole or self._checksum(window) == entry.target:
                 scene.complete(number)
                 self.resumed_tiles += 1
-                mask = self.mask(window)
-                self.resumed_invalid_px += 0 if mask is None else mask.size - int(np.count_nonzero(mask))
+                self.resumed_invalid_px += self._count_invalid(window)
             yield
+        self.resumed_invalid_px += self._whole_invalid_px or 0
+
+    def _checksum(self, window: Window) -> int:
+        target = self.work.checksum(window)
+        return target if self._mask is None else self._mask.checksum(window, target)
+
+    def _count_invalid(self, window: Window) -> int:
+        mask = self.mask(window)
+        return 0 if mask is None else mask.size - int(np.count_nonzero(mask))
 
 
 def job_files(path: Path) -> dict[str, Path]:

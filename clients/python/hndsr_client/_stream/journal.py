@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -95,6 +94,7 @@ class Journal(contextlib.AbstractContextManager["Journal"]):
                     _lock(descriptor, path)
                     # Who had it before may have finished the job, or begun it anew, just now.
                     if _is_at(path, descriptor):
+                        _new(path).unlink(missing_ok=True)
                         return cls(path, descriptor)
                 os.close(descriptor)
 
@@ -106,18 +106,21 @@ class Journal(contextlib.AbstractContextManager["Journal"]):
             JobInUseError: Another process was faster.
             LocalFileError: It cannot be written.
         """
-        temporary = path.with_name(f".hndsr-{secrets.token_hex(8)}.part")
         with local(path):
-            descriptor = os.open(temporary, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            try:
-                with _closed_if_it_fails(descriptor):
-                    _lock(descriptor, path)
+            # One name for all runs, so that a run that was cut off here leaves nothing that the next does not take.
+            descriptor = os.open(_new(path), os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            with _closed_if_it_fails(descriptor):
+                _lock(descriptor, path)
+                if not _is_at(_new(path), descriptor):
+                    raise JobInUseError(path=path)
+                try:
+                    os.ftruncate(descriptor, 0)
                     write_all(descriptor, header.line())
                     os.fsync(descriptor)
-                    _place(temporary, path)
+                    _place(_new(path), path)
                     return cls(path, descriptor)
-            finally:
-                temporary.unlink(missing_ok=True)
+                finally:
+                    _new(path).unlink(missing_ok=True)
 
     def entries(self) -> dict[tuple[int, int], Entry]:
         """The tiles that are done, by their places; the last line of each counts."""
@@ -129,10 +132,23 @@ class Journal(contextlib.AbstractContextManager["Journal"]):
         Raises:
             LocalFileError: It cannot be written.
         """
+        self._append(asdict(entry))
+
+    def add_published(self, target: Path, *, invalid_px: int) -> None:
+        """Say that the work file has become the target, and all that is left is to tidy up.
+
+        Raises:
+            LocalFileError: It cannot be written.
+        """
+        with local(target):
+            identity = _identity(target)
+        self._append({"published": identity, "invalid_px": invalid_px})
+
+    def _append(self, record: dict[str, Any]) -> None:
         with local(self.path):
             size = os.fstat(self._descriptor).st_size
             is_torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
-            write_all(self._descriptor, b"\n" * is_torn + _line(asdict(entry)))
+            write_all(self._descriptor, b"\n" * is_torn + _line(record))
             sync_data(self._descriptor)
 
     def remove(self) -> None:
@@ -161,6 +177,15 @@ class Journal(contextlib.AbstractContextManager["Journal"]):
         with open(os.dup(self._descriptor), "rb") as file:  # noqa: PTH123  a descriptor has no path
             file.seek(0)
             yield from _read(file)
+
+
+def published_invalid_px(journal: Path, target: Path) -> int | None:
+    """The invalid pixels of a file that is, unchanged, what a job's work file has become; None for any other."""
+    with contextlib.suppress(OSError), journal.open("rb") as lines:
+        for record in _read(lines):
+            if record.get("published") == _identity(target):
+                return int(record["invalid_px"])
+    return None
 
 
 @contextlib.contextmanager
@@ -222,6 +247,16 @@ def _is_at(path: Path, descriptor: int) -> bool:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))  # noqa: PTH116  beside fstat
     except FileNotFoundError:
         return False
+
+
+def _identity(target: Path) -> list[int]:
+    state = target.stat()
+    return [state.st_ino, state.st_size, state.st_mtime_ns]
+
+
+def _new(path: Path) -> Path:
+    """Where a journal is until its first line is on the disk."""
+    return path.with_name(f"{path.name}-new")
 
 
 def _place(temporary: Path, path: Path) -> None:

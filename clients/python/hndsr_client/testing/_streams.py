@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_client.testing._failures import Failure, Refusal, duration_of
@@ -84,12 +85,29 @@ def _started(first: pb.UpscaleStreamRequest, served: Served) -> tuple[pb.StreamS
     if start.sample_type not in SAMPLE_TYPES:
         message = "a stream needs the sample type UINT8 or UINT16"
         raise Refusal(message, reason="RAW_IMAGE_INVALID", field="start.sample_type")
-    plan = make_plan(start, served)
+    with in_start():
+        plan = make_plan(start, served)
     if start.required_digest not in {"", plan.digest}:
         message = f"the plan {start.required_digest!r} is required, {plan.digest} would be made"
         raise Refusal(message, reason="PLAN_INCOMPATIBLE", field="start.required_digest")
-    check_ranges(start.parameters, SAMPLE_TYPES[start.sample_type])
+    with in_start():
+        check_ranges(start.parameters, SAMPLE_TYPES[start.sample_type])
     return start, plan
+
+
+@contextlib.contextmanager
+def in_start() -> Iterator[None]:
+    """Name the fields of what is refused as those of a stream's start."""
+    try:
+        yield
+    except Refusal as refusal:
+        refusal.failure = replace(
+            refusal.failure,
+            violations=[
+                ("start" if field == "image" else f"start.{field}", text) for field, text in refusal.failure.violations
+            ],
+        )
+        raise
 
 
 def _until(left: int | None, tiles: Iterator[SourceTile]) -> Iterator[SourceTile]:
