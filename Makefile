@@ -53,6 +53,11 @@ test: $(TESTED_WITH) ## Run the tests, with a real Triton (ARGS= for pytest)
 test-all: $(TESTED_WITH) ## Run the slow tests as well; only those that need a GPU are left out
 	@$(BIN)/python -m pytest -m "not gpu" $(ARGS)
 
+.PHONY: chaos
+chaos: $(TESTED_WITH) ## Kill processes while images are upscaled, round after round (ROUNDS=, SEED=)
+	@CHAOS_ROUNDS=$(or $(ROUNDS),100) CHAOS_SEED=$(or $(SEED),$$RANDOM) \
+		$(BIN)/python -m pytest -q -s -k killed tests/e2e/test_chaos.py $(ARGS)
+
 .PHONY: lint
 lint: $(DONE)/own $(DONE)/dev lint-proto lint-docs ## Check style, direction of imports, the contract, generated files
 	@$(BIN)/ruff check --quiet .
@@ -82,6 +87,10 @@ types: $(DONE)/own $(DONE)/dev $(TOOLS) ## Check the types with mypy, and the cl
 .PHONY: bench
 bench: $(DONE)/own $(DONE)/dev ## Measure latency and throughput on this machine
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+.PHONY: bench-scale
+bench-scale: $(DONE)/own $(DONE)/dev ## Measure streams of up to a gigapixel: memory, throughput, fairness (15 min, 4 GB)
+	@$(BIN)/python benchmarks/run.py --only scale $(ARGS)
 
 # Generates the stubs into the folder $(1), which is absolute or relative to proto/.
 generate = (cd proto && ../.venv/proto/bin/python -W ignore -m grpc_tools.protoc -I. \

@@ -15,6 +15,7 @@ import concurrency
 import install
 import machine
 import refusals
+import scale
 import seams
 import stack
 
@@ -25,10 +26,14 @@ SECTIONS: dict[str, Callable[[], dict[str, Any]]] = {
     "concurrency": concurrency.measure,
     "refusals": refusals.measure,
     "install": install.measure,
+    "scale": scale.measure,
 }
+ALONE = {"scale"}
+"""What takes so long that it is measured only where it is asked for."""
 INTRODUCTION = """# Benchmarks
 
-Written by `make bench` (`make bench ARGS="--only stack"` for a part); the numbers are also in `benchmarks.json`.
+Written by `make bench` (`make bench ARGS="--only stack"` for a part) and `make bench-scale`; the numbers are also in
+`benchmarks.json`.
 Other machines give other seconds; the ratios are made in one run and travel better.
 """
 
@@ -37,7 +42,7 @@ def main() -> None:
     """Measure what is asked for, keep the other sections as they were."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=SECTIONS, action="append", help="measure this part alone; may be repeated")
-    chosen = parser.parse_args().only or list(SECTIONS)
+    chosen = parser.parse_args().only or [name for name in SECTIONS if name not in ALONE]
     path = DOCS / "benchmarks.json"
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     facts = machine.facts()  # before the pages change, which would make the commit look changed
@@ -56,6 +61,7 @@ def page(results: dict[str, Any]) -> str:
         "concurrency": _concurrency,
         "refusals": _refusals,
         "install": _install,
+        "scale": _scale,
     }
     parts = [INTRODUCTION, *(writers[name](results[name]) for name in writers if name in results)]
     return "\n".join(parts)
@@ -151,6 +157,55 @@ def _install(result: dict[str, Any]) -> str:
 From `git clone` to the demo's table, everything downloaded and installed on the way:
 {result["clone_to_table_s"]:.0f} s. The installation takes {result["venv_mib"]:,.0f} MiB.
 """
+
+
+def _scale(result: dict[str, Any]) -> str:
+    sizes = "".join(
+        f"| {row['megapixels']:,} Mpx | {row['tiles']:,} | {row['wall_s']:,.1f} s | {row['mpx_per_s']:.2f} Mpx/s "
+        f"| {row['first_tile_s']:.1f} s | {_footprint(row['gateway_mib'])} | {_footprint(row['sdk_mib'])} "
+        f"| {row['gateway_mib']['tree']:,.0f} |\n"
+        for row in result["sizes"]
+    )
+    waits = "".join(
+        f"| {model} | {_spread(row['alone'])} | {_spread(row['among'])} | {row['tile_s']:.2f} s "
+        f"| {row['of_bound']:.2f} | {row['mean_tiles']:.1f}, {row['most_tiles']} |\n"
+        for model, row in result["fairness"].items()
+    )
+    hndsr, growth = result["hndsr"], result["growth_mib"]
+    return f"""## Images of any size
+
+{_where(result)}
+Files of noise into files at scale 4 by the model `bicubic`, each through a gateway process that did nothing before and
+an SDK process of its own. Memory in MiB: the kernel's peak of what was resident (VmHWM, libraries included), behind it
+what of that was anonymous, the peak of samples twice a second; last, the peak of gateway, Triton and models together,
+shared pages counted once.
+
+| target | tiles | wall | throughput | first tile | gateway | SDK | with Triton |
+|---|---|---|---|---|---|---|---|
+{sizes}
+From the smallest to the largest the gateway's peak grows by {growth["gateway"]:,.0f} MiB and the SDK's by
+{growth["sdk"]:,.0f} MiB (aim: at most 150 each).
+
+A stream by the model `hndsr` at 0 steps against the bare engine passes of its {hndsr["windows"]:,} windows, medians of
+{stack.ROUNDS} rounds in turn: {hndsr["stream_s"]:.2f} s over {hndsr["bare_s"]:.2f} s, a ratio of {hndsr["ratio"]:.3f}
+(aim: at most 1.15), in {hndsr["tiles"]:,} tiles, {hndsr["cache_hit_rate"]:.0%} of whose windows came from the cache.
+
+Thumbnails of one window, one after the other, alone and while a stream of the same model goes on. None should wait for
+more than one tile: the longest wait over the time of a tile (the mean between two tiles of the stream alone) and the
+longest of a thumbnail alone should be about 1, unless tiles take longer at times, and the stream's tiles that came
+while a thumbnail was under way should be 1:
+
+| model | alone: median, p95, longest | beside a stream | a tile | longest wait | tiles meanwhile: mean, most |
+|---|---|---|---|---|---|
+{waits}"""
+
+
+def _footprint(memory: dict[str, float]) -> str:
+    return f"{memory['resident']:,.0f} ({memory['anonymous']:,.0f})"
+
+
+def _spread(latency: dict[str, float]) -> str:
+    return ", ".join(f"{latency[name] * 1000:,.0f}" for name in ("p50_s", "p95_s", "max_s")) + " ms"
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ def source(seed: int) -> np.ndarray:
 
 
 def windows(pixels: np.ndarray, options: Options) -> list[WindowBatch]:
-    """Every window of an image at scale 4, each alone."""
-    axis = Axis(SIDE_PX, Scale(4, 1), read_manifests(model_repository())["hndsr"].geometry)
+    """Every window of a square image at scale 4, each alone."""
+    axis = Axis(pixels.shape[0], Scale(4, 1), read_manifests(model_repository())["hndsr"].geometry)
     ranges, batches = full_ranges(pixels.dtype), []
     for row in range(axis.windows):
         for column in range(axis.windows):
@@ -52,7 +52,8 @@ def bare_passes(networks: HndsrWindows, pixels: np.ndarray, options: Options) ->
         networks.decoder.run({"latent": prior})
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[[], object]) -> float:
+    """How long something takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -82,7 +83,7 @@ def _overhead(client: Client, steps: int) -> dict[str, float]:
     stack, bare = [], []
     for round_ in range(ROUNDS):
         pixels = source(1 + round_ + 10 * steps)
-        stack.append(_seconds(lambda: client.upscale(pixels, scale=4, steps=steps, texture=1.0, seed=0)))  # noqa: B023
-        bare.append(_seconds(lambda: bare_passes(networks, pixels, options)))  # noqa: B023
+        stack.append(seconds(lambda: client.upscale(pixels, scale=4, steps=steps, texture=1.0, seed=0)))  # noqa: B023
+        bare.append(seconds(lambda: bare_passes(networks, pixels, options)))  # noqa: B023
     whole, passes = statistics.median(stack), statistics.median(bare)
     return {"stack_s": whole, "bare_s": passes, "ratio": whole / passes}
