@@ -211,13 +211,13 @@ class TileMismatchError(InvalidRequestError):
 
 
 class ChecksumMismatchError(InvalidRequestError):
-    """A strip is not what its checksum says: it was changed on its way, or the checksum is made otherwise."""
+    """A message of a stream cannot be read, or a strip is not what its checksum says: it was changed on its way."""
 
     reason = "CHECKSUM_MISMATCH"
     remedy = "go on in another stream; if that does not help, the network or the client's checksum is at fault"
 
-    def __init__(self, *, row: int, column: int, y: int) -> None:
-        super().__init__(f"the strip at row {y} of tile {row}, {column} has another checksum", field="strip.checksum")
+    def __init__(self, found: str, *, field: str = "strip.checksum") -> None:
+        super().__init__(found, field=field)
 
 
 class ValueRangeError(InvalidRequestError):

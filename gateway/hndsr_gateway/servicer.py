@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr.v1 import upscale_pb2_grpc as pb_grpc
 from hndsr_gateway import convert, convert_stream
+from hndsr_gateway.errors import ChecksumMismatchError
 from hndsr_gateway.service import UpscaleService
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.strips import Answer, StreamStart, Strip
@@ -52,15 +55,16 @@ class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
 
     async def UpscaleStream(self, requests: AsyncIterator[pb.UpscaleStreamRequest], context: Any) -> None:  # noqa: N802 - the contract's name
         """An image of any size; writes to the context by itself, to see when its caller does not read."""
+        messages = _readable(requests)
 
         async def start() -> StreamStart:
-            return convert_stream.start_of(await anext(requests, pb.UpscaleStreamRequest()))
+            return convert_stream.start_of(await anext(messages, pb.UpscaleStreamRequest()))
 
         async def send(answer: Answer) -> None:
             await context.write(await asyncio.to_thread(convert_stream.answer_message, answer))
 
         async def strips() -> AsyncIterator[Strip]:
-            async for request in requests:
+            async for request in messages:
                 yield convert_stream.strip_of(request)
 
         await self._service.stream(start(), strips(), send)
@@ -70,3 +74,12 @@ class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
         image = convert.source_of(request.image, field="image.")
         reference = convert.source_of(request.reference, field="reference.")
         return convert.compare_response(await self._service.compare(image, reference, data_range=request.data_range))
+
+
+async def _readable(requests: AsyncIterator[pb.UpscaleStreamRequest]) -> AsyncIterator[pb.UpscaleStreamRequest]:
+    """The messages of a stream; one that is none says so to its caller."""
+    try:
+        async for request in requests:
+            yield request
+    except DecodeError as error:
+        raise ChecksumMismatchError("a message cannot be read", field="message") from error

@@ -57,7 +57,7 @@ class Strip:
                 f"a strip has {len(self.pixels):,} bytes, the most here is {limit_bytes:,}", field="strip.pixels"
             )
         if self.checksum != checksum(self.place, self.y, self.pixels, self.mask, last=self.last):
-            raise ChecksumMismatchError(row=self.place[0], column=self.place[1], y=self.y)
+            raise ChecksumMismatchError(f"the strip at row {self.y} of tile {_text(self.place)} has another checksum")
 
 
 @dataclass(frozen=True, slots=True)

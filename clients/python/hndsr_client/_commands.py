@@ -67,7 +67,11 @@ def _upscale_array(arguments: argparse.Namespace) -> int:
     shown = sys.stderr.isatty() and not arguments.quiet
     # What is wrong with the files is said before a gateway is waited for.
     npy_destination(
-        arguments.destination, source=arguments.source, resume=not arguments.restart, overwrite=arguments.overwrite
+        arguments.destination,
+        source=arguments.source,
+        mask=arguments.mask,
+        resume=not arguments.restart,
+        overwrite=arguments.overwrite,
     )
     Source(arguments.source, arguments.mask).close()
     course = Course()

@@ -298,9 +298,11 @@ class Client(AbstractContextManager["Client"]):
             resume: Go on with a job that was begun; False: forget it and begin anew.
             overwrite: Replace a file that is the sink.
             cores_per_tile: Cores along each side of a tile, 1 to 16; None: the server's choice.
-            patience_s: Seconds, from a failure that may pass, in which a new tile must come; 0: it is raised at once.
+            patience_s: Seconds, from a failure that may pass, in which a new tile must come, at most 20 where nobody
+                has answered at all; 0: it is raised at once.
             on_progress: Called by this thread, once the plan is known and after every tile.
-            timeout_s: Seconds until it must be done; None: as long as the client's calls may take.
+            timeout_s: Seconds until it must be done, but for a read of the source that is under way; None: as long as
+                the client's calls may take.
             parameters: Those of `UpscaleParameters`.
 
         Raises:

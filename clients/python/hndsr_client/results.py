@@ -260,4 +260,4 @@ class StreamResult:
     image: npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | None
     """The target, None where there was a sink."""
     mask: npt.NDArray[np.bool_] | None
-    """Which of its pixels are valid, None where no mask was given or there was a mask sink."""
+    """Which of its pixels are valid; None where all are, or there was a mask sink."""

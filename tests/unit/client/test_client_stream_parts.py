@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 from pathlib import Path
 
@@ -227,3 +228,16 @@ def test_journal_that_is_missing_is_none(tmp_path: Path) -> None:
 def test_job_errors_are_of_files_and_can_be_pickled(error: hndsr_client.JobError) -> None:
     again = pickle.loads(pickle.dumps(error))  # noqa: S301  our own
     assert (exit_code(error), str(again), vars(again)) == (LOCAL_FILE, str(error), vars(error))
+
+
+def test_npy_reader_refuses_a_file_that_ends_early(tmp_path: Path) -> None:
+    np.save(tmp_path / "whole.npy", np.zeros((4, 5, 3), np.uint8))
+    (tmp_path / "short.npy").write_bytes((tmp_path / "whole.npy").read_bytes()[:-1])
+    with pytest.raises(LocalFileError, match="ends before its last pixel"):
+        NpyReader(tmp_path / "short.npy")
+
+
+def test_npy_reader_refuses_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npy")
+    with pytest.raises(LocalFileError, match="is no regular file"):
+        NpyReader(tmp_path / "pipe.npy")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from unit.client.stream_gateway import After, gateway, streaming
 from unit.client.stream_jobs import (
     DONE,
+    MASK,
     SOURCE,
     TILES,
     files,
@@ -96,3 +98,11 @@ def test_job_survives_a_sink_that_came_meanwhile(streaming: Client, sink: Path) 
         resume(streaming, sink, on_progress=After(2, lambda: sink.write_bytes(b"mine")))
     sink.unlink()
     assert resume(streaming, sink).resumed_tiles == TILES
+
+
+def test_job_refuses_to_overwrite_its_mask(streaming: Client, sink: Path) -> None:
+    np.save(sink, MASK)
+    before = sink.read_bytes()
+    with pytest.raises(DestinationError, match="is the mask itself"):
+        resume(streaming, sink, mask=sink, overwrite=True)
+    assert sink.read_bytes() == before

@@ -33,7 +33,7 @@ RAISED: list[tuple[GatewayError, StatusCode, str, float | None]] = [
     (errors.PlanIncompatibleError("text"), INVALID, "cores_per_tile", None),
     (errors.StreamProtocolError("text"), INVALID, "message", None),
     (errors.TileMismatchError("text"), INVALID, "strip", None),
-    (errors.ChecksumMismatchError(row=1, column=2, y=3), INVALID, "strip.checksum", None),
+    (errors.ChecksumMismatchError("changed"), INVALID, "strip.checksum", None),
     (errors.BackendMismatchError(), StatusCode.INTERNAL, "", None),
     (errors.NotFiniteError(), StatusCode.INTERNAL, "", None),
     (errors.ValueRangeError("0…1 is no range"), INVALID, "parameters.value_ranges", None),

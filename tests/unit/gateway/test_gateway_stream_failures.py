@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 from fakes import FakeBackend
 from fleet import FakeEndpoint, gateway_over
 from in_process import THREE_WINDOWS, Refusal, refusal, run, running, scene
-from streams import opened
+from streams import opened, start
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_gateway import scene_stream
@@ -139,6 +141,23 @@ def test_revision_that_has_been_gone_for_long_ends_the_stream(monkeypatch: pytes
             assert found.reason == "REVISION_CHANGED"
 
     run(test())
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_message_that_cannot_be_read_ends_the_stream_as_changed(number: int) -> None:
+    messages = [start(PIXELS, cores=1).SerializeToString()] * number + [b"\xff\xff"]
+
+    async def test() -> None:
+        async with running(FakeBackend()) as client:
+            call = client.channel.stream_stream("/hndsr.v1.UpscaleService/UpscaleStream")(iter(messages))
+            found = await refusal(collected(call))
+            assert (found.code, found.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "CHECKSUM_MISMATCH")
+
+    run(test())
+
+
+async def collected(call: Any) -> list[bytes]:
+    return [answer async for answer in call]
 
 
 def test_unforeseen_error_of_a_tile_ends_the_stream_with_a_fixed_text() -> None:

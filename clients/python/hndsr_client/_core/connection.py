@@ -28,7 +28,7 @@ CHANNEL_OPTIONS: ChannelOptions = (
     ("grpc.enable_retries", 0),
     # A server that is back is found again within a retry or two, not after gRPC's two minutes.
     ("grpc.initial_reconnect_backoff_ms", 250),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
 )
 LOCAL_CHANNEL_OPTIONS: ChannelOptions = (("grpc.enable_http_proxy", 0),)
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hndsr.v1 import upscale_pb2 as pb
-from hndsr_client._core.files import Destination
+from hndsr_client._core.files import Destination, is_same
 from hndsr_client._core.pixels import BANDS
 from hndsr_client._stream.asked import Asked
 from hndsr_client._stream.job import Job, job_files
@@ -24,7 +24,7 @@ from hndsr_client._stream.npy import SUFFIX
 from hndsr_client._stream.recovery import Recovery
 from hndsr_client._stream.scene import Scene
 from hndsr_client._stream.windows import AnySource, Source, WindowedSink, check_mask, check_sink
-from hndsr_client.errors import ArgumentError, LocalFileError, ServiceError
+from hndsr_client.errors import ArgumentError, DestinationError, LocalFileError, ServiceError
 from hndsr_client.results import Progress, StreamResult, TargetTile
 
 AnyPath = str | os.PathLike[str]
@@ -196,7 +196,7 @@ class Delivery(AbstractContextManager["Delivery"]):
             invalid_px=self._invalid_px,
             elapsed_s=time.monotonic() - self._started_s,
             image=self._made.image,
-            mask=self._made.mask,
+            mask=None if self._made.mask is None or self._made.mask.all() else self._made.mask,
         )
 
     @property
@@ -253,6 +253,7 @@ def npy_destination(
     sink: AnyPath,
     *,
     source: AnyPath | None,
+    mask: object = None,
     job: AnyPath | None = None,
     resume: bool = True,
     overwrite: bool = False,
@@ -261,11 +262,13 @@ def npy_destination(
 
     Raises:
         ArgumentError: The extension is another.
-        DestinationError: It exists and `overwrite` is not set, or it is the source itself.
+        DestinationError: It exists and `overwrite` is not set, or it is the source or the mask itself.
         LocalFileError: It cannot be made.
     """
     if Path(sink).suffix.lower() != SUFFIX:
         raise ArgumentError(f"{os.fspath(sink)}: the sink's extension says no format, accepted is {SUFFIX}")
+    if isinstance(mask, (str, os.PathLike)) and is_same(Path(mask), Path(sink)):
+        raise DestinationError(path=sink, problem="is the mask itself; name another destination")
     files, target = job_files(_real_path(sink if job is None else job)), _real_path(sink)
     is_whole = published_invalid_px(files["journal"], target) is not None
     work = target if is_whole else files["work"]
@@ -276,4 +279,6 @@ def _destination(order: Order) -> Destination | None:
     if not isinstance(order.sink, (str, os.PathLike)):
         return None
     source = order.source if isinstance(order.source, (str, os.PathLike)) else None
-    return npy_destination(order.sink, source=source, job=order.job, resume=order.resume, overwrite=order.overwrite)
+    return npy_destination(
+        order.sink, source=source, mask=order.mask, job=order.job, resume=order.resume, overwrite=order.overwrite
+    )

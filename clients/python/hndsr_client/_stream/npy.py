@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,15 +39,18 @@ class NpyReader:
 
         Raises:
             ArgumentError: It is no .npy file, or its samples do not lie row by row.
-            LocalFileError: It cannot be read.
+            LocalFileError: It cannot be read, or ends before its last pixel.
         """
         self._path = path
+        if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
+            raise LocalFileError(path=path, problem="is no regular file")
         try:
             self._file = open(path, "rb", buffering=0)  # noqa: SIM115, PTH123  closed by close()
         except (OSError, ValueError) as error:
             raise LocalFileError(path=path, problem=problem(error)) from error
         try:
             self.shape, self.dtype, self._start = self._header()
+            self._check_length()
         except BaseException:
             self._file.close()
             raise
@@ -56,6 +60,11 @@ class NpyReader:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _check_length(self) -> None:
+        size_bytes = os.fstat(self._file.fileno()).st_size
+        if size_bytes < self._start + math.prod(self.shape) * self.dtype.itemsize:
+            raise LocalFileError(path=self._path, problem="ends before its last pixel")
 
     def __getitem__(self, window: tuple[slice, slice]) -> npt.NDArray[Any]:
         """Some rows of some columns.

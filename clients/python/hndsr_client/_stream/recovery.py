@@ -18,7 +18,12 @@ _CODES = {
     "DEADLINE_EXCEEDED": "DEADLINE_EXCEEDED",
     "OVERLOADED": "RESOURCE_EXHAUSTED",
 }
-_BREAKS = [("INTERNAL", "RST_STREAM"), ("UNKNOWN", "Stream removed")]
+_BREAKS = [
+    *[("INTERNAL", what) for what in ("RST_STREAM", "HTTP/2", "deserializing", "Internal error from Core")],
+    ("UNKNOWN", "Stream removed"),
+]
+# Where nobody has ever answered, the address may well be wrong.
+FIRST_PATIENCE_S = 20.0
 # A server that plans otherwise three times in a row is of another version.
 MAX_BROKEN_PLANS = 3
 
@@ -59,7 +64,8 @@ class Recovery:
             failure.attempts = self._attempts.number
         if not _may_go_on(failure) or (not planned and self._broken_plan(failure)):
             raise failure
-        pause_s = self._pause_s(failure, failures=self._failures)
+        patience_s = self._patience_s if planned else min(self._patience_s, FIRST_PATIENCE_S)
+        pause_s = self._pause_s(failure, failures=self._failures, patience_s=patience_s)
         self._attempts.number += 1
         return pause_s
 
@@ -69,9 +75,9 @@ class Recovery:
         Raises:
             ServiceError: The failure, if that was tried for long enough.
         """
-        return self._pause_s(failure, failures=1)
+        return self._pause_s(failure, failures=1, patience_s=self._patience_s)
 
-    def _pause_s(self, failure: ServiceError | AnswerError, *, failures: int) -> float:
+    def _pause_s(self, failure: ServiceError | AnswerError, *, failures: int, patience_s: float) -> float:
         retry, delay_s = self._retry, (failure.retry_delay_s or 0.0) if isinstance(failure, ServiceError) else 0.0
         # An exponent that a float can carry, however long the patience.
         limit_s = min(retry.max_delay_s, retry.initial_delay_s * retry.multiplier ** min(failures - 1, 100))
@@ -81,7 +87,7 @@ class Recovery:
         now_s = time.monotonic()
         self._since_s = now_s if self._since_s is None else self._since_s
         waited_s = now_s - self._since_s
-        if waited_s + pause_s >= self._patience_s or (remaining_s is not None and pause_s >= remaining_s):
+        if waited_s + pause_s >= patience_s or (remaining_s is not None and pause_s >= remaining_s):
             raise failure
         return pause_s
 

@@ -14,7 +14,7 @@ from hndsr_client._stream.asked import Asked, Pin, check_plan
 from hndsr_client._stream.recovery import Recovery, tile_failure
 from hndsr_client._stream.strips import Assembly, checksum, cut
 from hndsr_client._stream.tiles import Tiles
-from hndsr_client._stream.windows import Source
+from hndsr_client._stream.windows import Source, SourceTile
 from hndsr_client.errors import AnswerError, UnavailableError
 from hndsr_client.results import Plan, TargetTile
 
@@ -41,6 +41,7 @@ class Scene:
         self._tiles: Tiles | None = None
         self._done = bytearray()
         self._left = 0
+        self._last_read: tuple[int, SourceTile] | None = None
 
     @property
     def tiles(self) -> Tiles:
@@ -87,6 +88,18 @@ class Scene:
         self._left = self._tiles.count
         self._done = bytearray(self._left)
         return plan
+
+    def read(self, number: int) -> SourceTile:
+        """The source of a tile; the last one is kept, for a stream that ended while it was read.
+
+        Raises:
+            ArgumentError: The source gives something else than it said.
+            LocalFileError: A file cannot be read.
+        """
+        if self._last_read is None or self._last_read[0] != number:
+            self._last_read = None
+            self._last_read = number, self.source.read(self.tiles.source(number))
+        return self._last_read[1]
 
     def complete(self, number: int) -> None:
         """Say that a tile is done."""
@@ -156,7 +169,7 @@ class Stream:
             ArgumentError: The source gives something else than it said.
             LocalFileError: A file cannot be read.
         """
-        source = self.scene.source.read(self.scene.tiles.source(number))
+        source = self.scene.read(number)
         if self.scene.keeps_checksums:
             self.scene.source_checksums[number] = source.checksum
         return cut(source, self.scene.tiles.place(number))
