@@ -31,7 +31,7 @@ class WindowCache:
         """
         window = self._lasting.windows.get(key)
         if window is not None and for_good:
-            self._passing.add(key, self._lasting.take(key), oldest=True)
+            self._passing.add(key, self._lasting.take(key))
         elif window is None and (window := self._passing.windows.get(key)) is not None:
             self._passing.windows.move_to_end(key)
         return window
@@ -57,9 +57,8 @@ class _Windows:
         self.windows: OrderedDict[bytes, np.ndarray] = OrderedDict()
         self.size_bytes = 0
 
-    def add(self, key: bytes, window: np.ndarray, *, oldest: bool = False) -> None:
+    def add(self, key: bytes, window: np.ndarray) -> None:
         self.windows[key] = window
-        self.windows.move_to_end(key, last=not oldest)
         self.size_bytes += window.nbytes
 
     def take(self, key: bytes) -> np.ndarray:

@@ -83,8 +83,8 @@ class Settings(BaseSettings):
     max_target_px: int = Field(default=64_000_000, ge=1, le=2**44)
     """Largest target image of a unary call, in pixels."""
 
-    max_message_bytes: int = Field(default=512 * 2**20, ge=2**22, lt=2**31)
-    """Largest gRPC message in either direction, in bytes. Each call may hold one before anything of it is checked."""
+    max_message_bytes: int = Field(default=512 * 2**20, ge=2**20, lt=2**31)
+    """Largest gRPC message, in bytes; streams need 3 MiB. Each call may hold one before anything of it is checked."""
 
     max_concurrent_requests: int = Field(default=8, ge=1, le=1024)
     """Images that are worked on at once. Each may hold its message, source, target and answer."""
