@@ -22,6 +22,8 @@ FILE_EVENTS = frozenset({"open", "os.link", "os.remove", "os.rename", "os.trunca
 def main() -> None:
     """Upscale what is asked for; begun before, it is gone on with."""
     arguments = _arguments()
+    if arguments.sink.exists() and not arguments.sink.with_name(f"{arguments.sink.name}.hndsr-journal").exists():
+        return  # it ended between its last act and its exit
     if arguments.die_at:
         _die_at(arguments.die_at, arguments.sink.parent)
 

@@ -86,10 +86,10 @@ class Recovery:
         # From the first failure on: a tile may take longer than any patience, as long as the stream lives.
         now_s = time.monotonic()
         self._since_s = now_s if self._since_s is None else self._since_s
-        waited_s = now_s - self._since_s
-        if waited_s + pause_s >= patience_s or (remaining_s is not None and pause_s >= remaining_s):
+        left_s = patience_s - (now_s - self._since_s)
+        if left_s <= delay_s or (remaining_s is not None and pause_s >= remaining_s):
             raise failure
-        return pause_s
+        return min(pause_s, left_s)
 
     def _broken_plan(self, failure: ServiceError | AnswerError) -> bool:
         return isinstance(failure, AnswerError) and self._failures >= MAX_BROKEN_PLANS
