@@ -41,6 +41,7 @@ class Recovery:
         if not is_number or math.isnan(patience_s) or patience_s < 0:
             raise ArgumentError(f"patience_s is {patience_s!r}, accepted is a number, 0 or more")
         self._retry, self._attempts, self._patience_s = retry, attempts, patience_s
+        self._reached = False
         self.progress()
 
     def progress(self) -> None:
@@ -64,7 +65,9 @@ class Recovery:
             failure.attempts = self._attempts.number
         if not _may_go_on(failure) or (not planned and self._broken_plan(failure)):
             raise failure
-        patience_s = self._patience_s if planned else min(self._patience_s, FIRST_PATIENCE_S)
+        # Only servers of ours give a reason of their own beside the status.
+        self._reached |= planned or isinstance(failure, AnswerError) or failure.reason != failure.code
+        patience_s = self._patience_s if self._reached else min(self._patience_s, FIRST_PATIENCE_S)
         pause_s = self._pause_s(failure, failures=self._failures, patience_s=patience_s)
         self._attempts.number += 1
         return pause_s
