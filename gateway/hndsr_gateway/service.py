@@ -89,7 +89,7 @@ class UpscaleService:
             cores=cores,
             tile_time_s=self._settings.stream_tile_time_s,
         )
-        return plan, plan.windows * model.window_time_s(plan.options)
+        return plan, model.work_s(plan)
 
     async def upscale(self, request: UpscaleRequest) -> UpscaleAnswer:
         """Upscale one image that fits in memory.

@@ -94,6 +94,10 @@ class ModelDescription:
         """Device time of one window, in seconds."""
         return self.window_s + (options.steps * self.step_s if options.draws else 0.0)
 
+    def work_s(self, plan: Plan) -> float:
+        """Device time of a whole plan with no window cached, in seconds."""
+        return plan.windows * self.window_time_s(plan.options)
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -39,7 +39,7 @@ class RasterJob:
     @property
     def work_s(self) -> float:
         """Device time with no window cached, in seconds."""
-        return self.plan.windows * self.model.window_time_s(self.plan.options)
+        return self.model.work_s(self.plan)
 
     @property
     def is_long(self) -> bool:
