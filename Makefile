@@ -131,7 +131,7 @@ lock: $(DONE)/dev ## Resolve the locks anew; pins stay unless UPGRADE=1
 	@echo "resolving requirements/*.lock"
 	@$(COMPILE_OWN) requirements/dev.in --all-extras --excludes requirements/torch.in -o requirements/dev.lock
 	@cp requirements/dev.lock requirements/serve.lock
-	@$(subst --upgrade,,$(COMPILE_OWN)) requirements/serve.in --extra embedded --extra demo -o requirements/serve.lock
+	@$(subst --upgrade,,$(COMPILE_OWN)) requirements/serve.in --extra embedded --extra demo --extra geo -o requirements/serve.lock
 	@$(COMPILE) requirements/proto.in -o requirements/proto.lock
 
 .PHONY: clean
