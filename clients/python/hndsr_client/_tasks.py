@@ -32,15 +32,25 @@ async def in_time(answer: Awaitable[Mapping[str, str]], attempts: Attempts) -> M
         ) from None
 
 
-async def to_the_end(read: Callable[[Any], ResultT], response: Any) -> ResultT:
-    """Read an answer in a thread; a task that is cancelled ends after the thread, so that no file appears later."""
+async def to_the_end(
+    read: Callable[[Any], ResultT], response: Any, *, on_cancel: Callable[[], object] = lambda: None
+) -> ResultT:
+    """Read an answer in a thread; a task that is cancelled ends after the thread, so that no file appears later.
+
+    Args:
+        read: What the thread calls.
+        response: What it is called with.
+        on_cancel: May make the thread end sooner.
+    """
     reading = asyncio.get_running_loop().run_in_executor(None, read, response)
     try:
         return await asyncio.shield(reading)
     except asyncio.CancelledError:
+        on_cancel()
         while not reading.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([reading])
+        reading.exception()  # asked for, so that asyncio does not complain
         raise
 
 

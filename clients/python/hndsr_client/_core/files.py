@@ -141,7 +141,7 @@ class Destination:
         """
         try:
             self._publish(whole)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except FileExistsError as error:
             raise self._exists() from error
         except OSError as error:
@@ -235,7 +235,7 @@ def _write_through(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the new name durable, on the file systems that can."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

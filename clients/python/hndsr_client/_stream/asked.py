@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
@@ -57,9 +58,18 @@ class Asked:
     parameters: pb.UpscaleParameters
     cores_per_tile: int
     """0 for the server's choice."""
+    notes: Mapping[str, Fact] = field(default_factory=dict)
+    """What the caller knows of the source and the sink that a job must keep to, by names for people."""
 
     @classmethod
-    def of(cls, source: Source, parameters: pb.UpscaleParameters, *, cores_per_tile: int | None) -> Asked:
+    def of(
+        cls,
+        source: Source,
+        parameters: pb.UpscaleParameters,
+        *,
+        cores_per_tile: int | None,
+        notes: Mapping[str, Fact] | None = None,
+    ) -> Asked:
         """What is asked for of a source.
 
         Raises:
@@ -67,7 +77,8 @@ class Asked:
         """
         start = pb.StreamStart()
         put(start, cores_per_tile=cores_per_tile)
-        return cls(source.size_px, source.sample_type, source.masked, parameters, start.cores_per_tile)
+        size_px, sample_type, masked = source.size_px, source.sample_type, source.masked
+        return cls(size_px, sample_type, masked, parameters, start.cores_per_tile, notes or {})
 
     def start(self, pin: Pin | None) -> pb.StreamStart:
         """The first message of a stream; that of a plan that was made before, if there is one."""
@@ -90,6 +101,7 @@ class Asked:
         texture = float(str(np.float32(options.texture))) if options.HasField("texture") else None
         ranges = ", ".join(f"{one.minimum!r} to {one.maximum!r}" for one in parameters.value_ranges)
         return {
+            **self.notes,
             "source size": f"{self.size_px[0]} x {self.size_px[1]} px",
             "sample type": self.sample_type,
             "mask": "given" if self.masked else "not given",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,8 @@ import numpy.typing as npt
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_client._core.files import Destination, is_same
 from hndsr_client._core.pixels import BANDS
-from hndsr_client._stream.asked import Asked
+from hndsr_client._stream.asked import Asked, Fact
+from hndsr_client._stream.form import Form, WireForm
 from hndsr_client._stream.job import Job, job_files
 from hndsr_client._stream.journal import local, published_invalid_px
 from hndsr_client._stream.npy import SUFFIX
@@ -25,7 +26,7 @@ from hndsr_client._stream.recovery import Recovery
 from hndsr_client._stream.scene import Scene
 from hndsr_client._stream.windows import AnySource, Source, WindowedSink, check_mask, check_sink
 from hndsr_client.errors import ArgumentError, DestinationError, LocalFileError, ServiceError
-from hndsr_client.results import Progress, StreamResult, TargetTile
+from hndsr_client.results import Plan, Progress, StreamResult, TargetTile
 
 AnyPath = str | os.PathLike[str]
 AnySink = WindowedSink | str | os.PathLike[str]
@@ -48,6 +49,12 @@ class Order:
     overwrite: bool = False
     resume: bool = True
     cores_per_tile: int | None = None
+    kept: Form | None = None
+    """The job's files are what is wanted: its samples are of this form, there is no sink, and they stay in the end."""
+    notes: Mapping[str, Fact] = field(default_factory=dict)
+    """What the job must keep to beside the parameters."""
+    on_plan: Callable[[Plan], object] = lambda _: None
+    """May refuse what the plan says before anything is written."""
 
     def scene(self, recovery: Recovery) -> Scene:
         """The image alone, for who takes its tiles by himself.
@@ -58,7 +65,8 @@ class Order:
         """
         source = Source(self.source, self.mask)
         try:
-            return Scene(source, Asked.of(source, self.parameters, cores_per_tile=self.cores_per_tile), recovery)
+            asked = Asked.of(source, self.parameters, cores_per_tile=self.cores_per_tile, notes=self.notes)
+            return Scene(source, asked, recovery)
         except BaseException:
             source.close()
             raise
@@ -117,12 +125,13 @@ class Delivery(AbstractContextManager["Delivery"]):
             LocalFileError: A file cannot be written, or there is no room for it.
         """
         scene, plan = self.scene, self.scene.tiles.plan
+        self._order.on_plan(plan)
         size_px = plan.target_height_px, plan.target_width_px
         if self._sink is not None:
             check_sink(self._sink, size_px, scene.asked.sample_type)
         if self._mask_sink is not None:
             check_mask("mask sink", self._mask_sink, size_px)
-        if self._order.sink is None:
+        if self._order.sink is None and self._order.kept is None:
             self._sink = self._made.image = np.empty((*size_px, BANDS), scene.asked.sample_type)
             if scene.asked.masked and self._mask_sink is None:
                 self._mask_sink = self._made.mask = np.empty(size_px, np.bool_)
@@ -156,7 +165,7 @@ class Delivery(AbstractContextManager["Delivery"]):
             DestinationError: The sink's file came to exist meanwhile and is not to be overwritten.
             LocalFileError: A file cannot be written.
         """
-        if self._job is None:
+        if self._job is None or self._order.kept is not None:
             return
         if self._job.is_whole:
             self._job.remove()
@@ -200,6 +209,11 @@ class Delivery(AbstractContextManager["Delivery"]):
         )
 
     @property
+    def sample_checksums(self) -> dict[int, int]:
+        """CRC-32 of the samples of each tile in the work file, by number."""
+        return {} if self._job is None else self._job.sample_checksums
+
+    @property
     def _resumed(self) -> int:
         return 0 if self._job is None else self._job.resumed_tiles
 
@@ -210,12 +224,13 @@ class Delivery(AbstractContextManager["Delivery"]):
         if path is not None:
             _check_same_system(self._destination, path)
             published = None if self._destination is None else self._destination.path
-            self._job = Job(_real_path(path), self.scene.asked, resume=self._order.resume, published=published)
+            form = self._order.kept or WireForm(self.scene.asked.sample_type)
+            self._job = Job(_real_path(path), self.scene.asked, form, resume=self._order.resume, published=published)
             self.scene.go_on_with(self._job.pin)
 
     def _fill(self, job: Job, rows: slice, columns: slice) -> None:
         if self._sink is not None:
-            _put(self._sink, rows, columns, job.pixels((rows, columns), self.scene.asked.sample_type))
+            _put(self._sink, rows, columns, job.pixels((rows, columns)))
         if self._mask_sink is not None:
             mask = job.mask((rows, columns))
             size = rows.stop - rows.start, columns.stop - columns.start

@@ -5,18 +5,19 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hndsr_client._core.files import Destination, is_same
-from hndsr_client._core.pixels import BANDS
 from hndsr_client._stream.asked import Asked, Pin
+from hndsr_client._stream.form import VALID, Form
 from hndsr_client._stream.journal import Entry, Header, Journal, local, published_invalid_px
 from hndsr_client._stream.npy import npy_header
 from hndsr_client._stream.planes import Layout, Plane
 from hndsr_client._stream.scene import Scene
-from hndsr_client._stream.windows import WIRE_DTYPES, Window
+from hndsr_client._stream.windows import Window
 from hndsr_client.errors import SourceChangedError
 from hndsr_client.results import TargetTile
 
@@ -28,14 +29,16 @@ class Job:
         work: The target's samples, a whole .npy file when all of them are there.
         resumed_tiles: Tiles that an earlier run has left.
         resumed_invalid_px: Target pixels without a valid source among them.
+        sample_checksums: CRC-32 of the samples of each tile that is there, by number.
     """
 
-    def __init__(self, path: Path, asked: Asked, *, resume: bool, published: Path | None = None) -> None:
+    def __init__(self, path: Path, asked: Asked, form: Form, *, resume: bool, published: Path | None = None) -> None:
         """Lock the job, if it was begun, and compare what it was begun for with what is asked.
 
         Args:
             path: Of the job, to which the kinds of its files are added.
             asked: What is asked for.
+            form: How the samples lie in the work file.
             resume: Whether to go on with it.
             published: Where its work file gets another name in the end, None if it does not.
 
@@ -46,8 +49,9 @@ class Job:
             LocalFileError: Its files cannot be read.
         """
         self._paths = job_files(path)
-        self._asked = asked
+        self._asked, self._form = asked, form
         self.resumed_tiles = self.resumed_invalid_px = 0
+        self.sample_checksums: dict[int, int] = {}
         self._work: Plane | None = None
         self._mask: Plane | None = None
         self._whole_invalid_px: int | None = None
@@ -102,14 +106,13 @@ class Job:
         yield from self._verify(scene)
 
     def _open_planes(self, scene: Scene) -> None:
-        plan, masked = scene.tiles.plan, scene.asked.masked
-        size_px, dtype = (plan.target_height_px, plan.target_width_px), WIRE_DTYPES[scene.asked.sample_type]
+        plan, masked, form = scene.tiles.plan, scene.asked.masked, self._form
+        size_px = plan.target_height_px, plan.target_width_px
         is_new = self.pin is None
         if is_new:
             self._begin_journal(Header(Pin.of(plan), size_px, scene.asked.facts()))
         try:
-            header = npy_header((*size_px, BANDS), dtype)
-            self._work = Plane(self._paths["work"], Layout(size_px, BANDS * dtype.itemsize, header))
+            self._work = Plane(self._paths["work"], work_layout(size_px, form))
             self._mask = Plane(self._paths["mask"], Layout(size_px, 1)) if masked else None
         except BaseException:
             if is_new:
@@ -122,31 +125,32 @@ class Job:
         Raises:
             LocalFileError: A file cannot be written.
         """
-        window = tile.rows, tile.columns
-        pixels = np.ascontiguousarray(tile.pixels, WIRE_DTYPES[scene.asked.sample_type])
-        target = zlib.crc32(pixels.data)
-        self.work.write(window, pixels)
+        window, number = (tile.rows, tile.columns), scene.tiles.number(tile.row, tile.column)
+        samples = self._form.samples(tile.pixels, tile.mask)
+        target = self.sample_checksums[number] = zlib.crc32(samples.data)
+        self.work.write(window, samples)
         self.work.sync()
         if self._mask is not None:
-            mask = np.ones(tile.pixels.shape[:2], np.bool_) if tile.mask is None else tile.mask
+            mask = np.full(tile.pixels.shape[:2], VALID, np.uint8)
+            if tile.mask is not None:
+                mask *= tile.mask
             target = zlib.crc32(mask.data, target)
             self._mask.write(window, mask)
             self._mask.sync()
-        source = scene.source_checksums[scene.tiles.number(tile.row, tile.column)]
         if self._journal is not None:
-            self._journal.add(Entry(tile.row, tile.column, source, target))
+            self._journal.add(Entry(tile.row, tile.column, scene.source_checksums[number], target))
 
-    def pixels(self, window: Window, sample_type: str) -> npt.NDArray[np.generic]:
+    def pixels(self, window: Window) -> npt.NDArray[Any]:
         """What of the target lies in the work file."""
-        height_px, width_px = (side.stop - side.start for side in window)
-        return np.frombuffer(self.work.read(window), WIRE_DTYPES[sample_type]).reshape(height_px, width_px, BANDS)
+        size = [side.stop - side.start for side in window]
+        return np.frombuffer(self.work.read(window), self._form.dtype).reshape(*size, self._form.bands)
 
     def mask(self, window: Window) -> npt.NDArray[np.bool_] | None:
         """What of the target is valid, None where no mask was given."""
         if self._mask is None:
             return None
-        height_px, width_px = (side.stop - side.start for side in window)
-        return np.frombuffer(self._mask.read(window), np.bool_).reshape(height_px, width_px)
+        size = [side.stop - side.start for side in window]
+        return np.frombuffer(self._mask.read(window), np.uint8).reshape(size) == VALID
 
     def publish(self, destination: Destination, *, invalid_px: int) -> None:
         """Let the work file become the target.
@@ -193,20 +197,26 @@ class Job:
             if scene.source.read(scene.tiles.source(number)).checksum != entry.source:
                 raise SourceChangedError(path=self._paths["journal"], tile=(row, column))
             window = scene.tiles.target(number)
-            if self.is_whole or self._checksum(window) == entry.target:
+            if self.is_whole or self._is_there(number, window, entry.target):
                 scene.complete(number)
                 self.resumed_tiles += 1
                 self.resumed_invalid_px += self._count_invalid(window)
             yield
         self.resumed_invalid_px += self._whole_invalid_px or 0
 
-    def _checksum(self, window: Window) -> int:
-        target = self.work.checksum(window)
-        return target if self._mask is None else self._mask.checksum(window, target)
+    def _is_there(self, number: int, window: Window, checksum: int) -> bool:
+        samples = self.sample_checksums[number] = self.work.checksum(window)
+        return checksum == (samples if self._mask is None else self._mask.checksum(window, samples))
 
     def _count_invalid(self, window: Window) -> int:
         mask = self.mask(window)
         return 0 if mask is None else mask.size - int(np.count_nonzero(mask))
+
+
+def work_layout(size_px: tuple[int, int], form: Form) -> Layout:
+    """How a target lies in its work file, which is a .npy file."""
+    header = npy_header((*size_px, form.bands), form.dtype)
+    return Layout(size_px, form.bands * form.dtype.itemsize, header)
 
 
 def job_files(path: Path) -> dict[str, Path]:

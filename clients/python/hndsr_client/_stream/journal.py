@@ -179,6 +179,22 @@ class Journal(contextlib.AbstractContextManager["Journal"]):
             yield from _read(file)
 
 
+def begun_for(journal: Path) -> dict[str, Fact] | None:
+    """What a job was begun for, None if that cannot be read or none was begun."""
+    with contextlib.suppress(OSError), journal.open("rb") as lines:
+        first = next(_read(lines), None)
+        header = None if first is None else _header(first)
+        return None if header is None else header.asked
+    return None
+
+
+def count_tiles(journal: Path) -> int:
+    """How many tiles a job has done, 0 where none was begun."""
+    with contextlib.suppress(OSError), journal.open("rb") as lines:
+        return len({(entry.row, entry.column) for entry in map(_entry, _read(lines)) if entry is not None})
+    return 0
+
+
 def published_invalid_px(journal: Path, target: Path) -> int | None:
     """The invalid pixels of a file that is, unchanged, what a job's work file has become; None for any other."""
     with contextlib.suppress(OSError), journal.open("rb") as lines:
@@ -240,6 +256,22 @@ def _lock(descriptor: int, path: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise JobInUseError(path=path) from error
+
+
+def locked(path: Path) -> int:
+    """A descriptor of a file that no other process has locked, made if it is missing.
+
+    Raises:
+        JobInUseError: Another process has.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with _closed_if_it_fails(descriptor):
+            _lock(descriptor, path)
+        # Who had it before may have removed it just now.
+        if _is_at(path, descriptor):
+            return descriptor
+        os.close(descriptor)
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import grpc
 
@@ -23,6 +23,15 @@ from hndsr_client._tasks import is_cancelled, to_the_end
 from hndsr_client.errors import AnswerError, ServiceError, UnavailableError
 from hndsr_client.results import Plan, StreamResult, TargetTile
 
+
+class Closable(Protocol):
+    """What holds files."""
+
+    def close(self) -> None:
+        """Let go of them."""
+
+
+ClosableT = TypeVar("ClosableT", bound=Closable)
 # What gRPC's asyncio says, in place of why the stream ended, where that happens while something is sent.
 BROKEN_WRITE = "Internal error from Core"
 
@@ -241,8 +250,17 @@ async def deliver(make: Callable[[], Delivery], way: AsyncWay, on_progress: OnPr
     Raises:
         HndsrError: As `AsyncClient.upscale_array` says.
     """
+    return (await delivered(make, way, on_progress)).result()
+
+
+async def delivered(make: Callable[[], Delivery], way: AsyncWay, on_progress: OnProgress | None) -> Delivery:
+    """The delivery itself, when it is done and closed.
+
+    Raises:
+        HndsrError: As `AsyncClient.upscale_array` says.
+    """
     tell = on_progress or (lambda _: None)
-    with await _made(make) as delivery:
+    with await made_in_thread(make) as delivery:
         async with AsyncTileStream(lambda: delivery.scene, way) as tiles:
             await _exhausted(delivery.begin())
             tell(delivery.progress())
@@ -250,17 +268,17 @@ async def deliver(make: Callable[[], Delivery], way: AsyncWay, on_progress: OnPr
                 await _in_thread(delivery.write, tile)
                 tell(delivery.progress())
         await _exhausted(delivery.finish())
-        return delivery.result()
+    return delivery
 
 
-async def _made(make: Callable[[], Delivery]) -> Delivery:
-    """A delivery that a thread opens; a task that is cancelled meanwhile leaves no job locked."""
-    made: list[Delivery] = []
+async def made_in_thread(make: Callable[[], ClosableT]) -> ClosableT:
+    """What a thread opens; a task that is cancelled meanwhile leaves no job locked."""
+    made: list[ClosableT] = []
     try:
         await to_the_end(lambda _: made.append(make()), None)
     except asyncio.CancelledError:
-        for delivery in made:
-            delivery.close()
+        for one in made:
+            one.close()
         raise
     return made[0]
 
