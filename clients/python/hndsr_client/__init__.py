@@ -15,6 +15,7 @@ from hndsr_client.errors import (
     DestinationError,
     EmbeddedGatewayError,
     EmbeddedNotInstalledError,
+    GeoNotInstalledError,
     HndsrError,
     ImageTooLargeError,
     InvalidRequestError,
@@ -37,6 +38,15 @@ if TYPE_CHECKING:
     from hndsr_client.batch import FileOutcome, async_upscale_files, upscale_files
     from hndsr_client.client import Client
     from hndsr_client.connection import Keepalive, Retry, RetryBudget, Tls
+    from hndsr_client.raster import (
+        RasterPlan,
+        RasterProgress,
+        RasterResult,
+        RasterSource,
+        RasterTarget,
+        Verification,
+        verify_raster,
+    )
     from hndsr_client.results import (
         Encoded,
         Limits,
@@ -68,6 +78,7 @@ __all__ = [
     "EmbeddedNotInstalledError",
     "Encoded",
     "FileOutcome",
+    "GeoNotInstalledError",
     "HndsrError",
     "ImageTooLargeError",
     "InvalidRequestError",
@@ -86,6 +97,11 @@ __all__ = [
     "Progress",
     "Quality",
     "QualityReport",
+    "RasterPlan",
+    "RasterProgress",
+    "RasterResult",
+    "RasterSource",
+    "RasterTarget",
     "Retry",
     "RetryBudget",
     "ServerError",
@@ -101,10 +117,12 @@ __all__ = [
     "UpscaleMetadata",
     "UpscaleParameters",
     "Upscaled",
+    "Verification",
     "WindowedSink",
     "WindowedSource",
     "async_upscale_files",
     "upscale_files",
+    "verify_raster",
 ]
 
 if not TYPE_CHECKING:
@@ -130,6 +148,15 @@ if not TYPE_CHECKING:
             "TargetTile",
             "UpscaleMetadata",
             "Upscaled",
+        ],
+        "raster": [
+            "RasterPlan",
+            "RasterProgress",
+            "RasterResult",
+            "RasterSource",
+            "RasterTarget",
+            "Verification",
+            "verify_raster",
         ],
         "streaming": ["AsyncTileStream", "TileStream", "WindowedSink", "WindowedSource"],
         "notebook": [],

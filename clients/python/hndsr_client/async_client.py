@@ -23,6 +23,9 @@ from hndsr_client._core.parameters import UpscaleParameters, build_parameters, s
 from hndsr_client._core.pixels import Mask
 from hndsr_client._core.requests import FileFormat, SampleType
 from hndsr_client._core.retries import Attempts
+from hndsr_client._geo import geo
+from hndsr_client._raster.choices import RasterSource, RasterTarget
+from hndsr_client._raster.results import RasterPlan, RasterProgress, RasterResult
 from hndsr_client._stream.delivery import AnySink, Delivery, Order
 from hndsr_client._stream.recovery import Recovery
 from hndsr_client._stream.tasks import AsyncTileStream, AsyncWay, deliver
@@ -307,6 +310,49 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         recovery = Recovery(self._retry, way.attempts, patience_s=patience_s)
         order = Order(source, build_parameters(**parameters), mask=mask, cores_per_tile=cores_per_tile)
         return AsyncTileStream(partial(order.scene, recovery), way)
+
+    @spelled_out
+    async def upscale_raster(
+        self,
+        source: str | os.PathLike[str] | RasterSource,
+        target: str | os.PathLike[str] | RasterTarget,
+        *,
+        job: str | os.PathLike[str] | None = None,
+        resume: bool = True,
+        cores_per_tile: int | None = None,
+        patience_s: float = 120.0,
+        on_progress: Callable[[RasterProgress], object] | None = None,
+        timeout_s: float | None = None,
+        **parameters: Unpack[UpscaleParameters],
+    ) -> RasterResult:
+        """Upscale a raster of any size into one file: `Client.upscale_raster` for asyncio.
+
+        Files are read and written in threads; a task that is cancelled leaves a job that can be gone on with.
+        """
+        driver = geo("tasks")
+        order = driver.order_of(source, target, parameters, job=job, resume=resume, cores_per_tile=cores_per_tile)
+        way = self._way(timeout_s)
+        recovery = partial(Recovery, self._retry, way.attempts, patience_s=patience_s)
+        return await driver.upscale(order, way, recovery, on_progress)
+
+    @spelled_out
+    async def plan_raster(
+        self,
+        source: str | os.PathLike[str] | RasterSource,
+        target: str | os.PathLike[str] | RasterTarget | None = None,
+        *,
+        job: str | os.PathLike[str] | None = None,
+        measured: bool = False,
+        cores_per_tile: int | None = None,
+        timeout_s: float | None = None,
+        **parameters: Unpack[UpscaleParameters],
+    ) -> RasterPlan:
+        """What upscaling a raster would take: `Client.plan_raster` for asyncio."""
+        driver = geo("tasks")
+        order = driver.order_of(source, target, parameters, job=job, cores_per_tile=cores_per_tile)
+        way = self._way(timeout_s)
+        recovery = Recovery(self._retry, way.attempts, patience_s=0)
+        return await driver.plan(order, self, way, recovery, measured=measured)
 
     async def _run(self, make: Callable[[], Call[ResultT]], timeout_s: float | None) -> ResultT:
         call = await asyncio.to_thread(make)

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from types import TracebackType
 from typing import IO, Any
 
@@ -21,6 +22,9 @@ from hndsr_client._core.parameters import UpscaleParameters, build_parameters, s
 from hndsr_client._core.pixels import Mask
 from hndsr_client._core.requests import FileFormat, SampleType
 from hndsr_client._core.retries import Attempts
+from hndsr_client._geo import geo
+from hndsr_client._raster.choices import RasterSource, RasterTarget
+from hndsr_client._raster.results import RasterPlan, RasterProgress, RasterResult
 from hndsr_client._stream.blocking import TileStream, Way, deliver
 from hndsr_client._stream.delivery import AnySink, Delivery, Order
 from hndsr_client._stream.recovery import Recovery
@@ -339,6 +343,83 @@ class Client(AbstractContextManager["Client"]):
         recovery = Recovery(self._retry, way.attempts, patience_s=patience_s)
         order = Order(source, build_parameters(**parameters), mask=mask, cores_per_tile=cores_per_tile)
         return TileStream(order.scene(recovery), way)
+
+    @spelled_out
+    def upscale_raster(
+        self,
+        source: str | os.PathLike[str] | RasterSource,
+        target: str | os.PathLike[str] | RasterTarget,
+        *,
+        job: str | os.PathLike[str] | None = None,
+        resume: bool = True,
+        cores_per_tile: int | None = None,
+        patience_s: float = 120.0,
+        on_progress: Callable[[RasterProgress], object] | None = None,
+        timeout_s: float | None = None,
+        **parameters: Unpack[UpscaleParameters],
+    ) -> RasterResult:
+        """Upscale a raster of any size into one file: GeoTIFF to Cloud-Optimized GeoTIFF, with all that is true of it.
+
+        Needs the extra `geo`. What GDAL opens is read window by window, upscaled as by `upscale_array`, and written
+        when every tile is there; the target appears under its name when all of it was read back and checked. The same
+        call goes on where an earlier one was ended, however that was.
+
+        Args:
+            source: What is read; `RasterSource` says which bands, ranges, nodata and region.
+            target: What is made; `RasterTarget` says the format and how it is compressed.
+            job: Where the job's files are, `JOB.hndsr-journal` and others; None: beside the target.
+            resume: Go on with a job that was begun; False: forget it and begin anew.
+            cores_per_tile: Cores along each side of a tile, 1 to 16; None: the server's choice.
+            patience_s: As in `upscale_array`.
+            on_progress: Called as it comes along, by this thread.
+            timeout_s: Seconds that the streams may take; None: as long as the client's calls may take.
+            parameters: Those of `UpscaleParameters`, but for the value ranges, which are the source's `ranges`.
+
+        Raises:
+            GeoNotInstalledError: The extra is missing.
+            DestinationError: The target exists and is not to be overwritten, or it is the source itself.
+            JobError: The job is in use, was begun for something else, or from other pixels.
+            LocalFileError: A file cannot be read or written, or there is no room for it.
+        """
+        driver = geo("blocking")
+        order = driver.order_of(source, target, parameters, job=job, resume=resume, cores_per_tile=cores_per_tile)
+        way = self._way(timeout_s)
+        recovery = partial(Recovery, self._retry, way.attempts, patience_s=patience_s)
+        return driver.upscale(order, way, recovery, on_progress)
+
+    @spelled_out
+    def plan_raster(
+        self,
+        source: str | os.PathLike[str] | RasterSource,
+        target: str | os.PathLike[str] | RasterTarget | None = None,
+        *,
+        job: str | os.PathLike[str] | None = None,
+        measured: bool = False,
+        cores_per_tile: int | None = None,
+        timeout_s: float | None = None,
+        **parameters: Unpack[UpscaleParameters],
+    ) -> RasterPlan:
+        """What upscaling a raster would take: nothing is written, and the target may be left out.
+
+        Args:
+            source: What would be read.
+            target: What would be made; None: a Cloud-Optimized GeoTIFF.
+            job: As in `upscale_raster`.
+            measured: Upscale one tile, to know how long that takes.
+            cores_per_tile: As in `upscale_raster`.
+            timeout_s: Seconds that each call may take; None: the client's own.
+            parameters: As in `upscale_raster`.
+
+        Raises:
+            GeoNotInstalledError: The extra is missing.
+            DestinationError: The target exists and is not to be overwritten, or it is the source itself.
+            LocalFileError: The source cannot be read.
+        """
+        driver = geo("blocking")
+        order = driver.order_of(source, target, parameters, job=job, cores_per_tile=cores_per_tile)
+        way = self._way(timeout_s)
+        recovery = Recovery(self._retry, way.attempts, patience_s=0)
+        return driver.plan(order, self, way, recovery, measured=measured)
 
     def _run(self, call: Call[ResultT], timeout_s: float | None) -> ResultT:
         attempts = self._connection.attempts(timeout_s)

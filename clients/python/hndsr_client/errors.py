@@ -3,6 +3,7 @@
 HndsrError
 ├── ArgumentError                 the call: no request can carry these arguments (also a ValueError)
 │   └── ImageTooLargeError        the image does not fit in one message
+├── GeoNotInstalledError          the extra `geo` is missing (also an ImportError)
 ├── LocalFileError                a file on this machine cannot be read or written (also an OSError)
 │   ├── DestinationError          the destination must not be written to
 │   └── JobError                  a job that was begun earlier cannot be gone on with
@@ -63,6 +64,13 @@ class ImageTooLargeError(ArgumentError):
         )
 
 
+class GeoNotInstalledError(HndsrError, ImportError):
+    """What reads and writes rasters is not installed beside this package."""
+
+    def __init__(self) -> None:
+        super().__init__("rasters need the extra geo; install it with: pip install 'hndsr-client[geo]'")
+
+
 class LocalFileError(HndsrError, OSError):
     """A file on this machine cannot be read or written. The cause is the operating system's own error."""
 
@@ -108,15 +116,18 @@ class SourceChangedError(JobError):
     """Pixels of the source are not what they were when the job was begun.
 
     Attributes:
-        tile: Row and column of the first tile in the plan whose source differs.
+        tile: Row and column of the first tile in the plan whose source differs; None if the source was changed while
+            it was read.
     """
 
-    def __init__(self, *, path: str | os.PathLike[str], tile: tuple[int, int]) -> None:
-        super().__init__(
-            path=path,
-            problem=f"the source of tile {tile[0]}, {tile[1]} is not what it was when the job was begun; {BEGIN_ANEW}",
-        )
-        self.tile: tuple[int, int] = tile
+    def __init__(self, *, path: str | os.PathLike[str], tile: tuple[int, int] | None = None) -> None:
+        what = "the source was changed while it was read" if tile is None else _tile_changed(tile)
+        super().__init__(path=path, problem=f"{what}; {BEGIN_ANEW}")
+        self.tile: tuple[int, int] | None = tile
+
+
+def _tile_changed(tile: tuple[int, int]) -> str:
+    return f"the source of tile {tile[0]}, {tile[1]} is not what it was when the job was begun"
 
 
 def _shown(fact: object) -> str:

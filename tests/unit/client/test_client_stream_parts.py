@@ -166,7 +166,8 @@ def test_plane_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.fixture
 def header() -> Header:
-    return Header(Pin("d", "r", "m", "4/1", 3, 0.7, 2**64 - 1, 1), (5, 7), {"seed": 2**64 - 1, "texture": 0.7})
+    pin = Pin("d", "r", "m", "4/1", 3, 0.7, 2**64 - 1, 1)
+    return Header(pin, (5, 7), (0, 5), (0, 4, 7), {"seed": 2**64 - 1, "texture": 0.7})
 
 
 def test_journal_is_read_as_it_was_written(tmp_path: Path, header: Header) -> None:
@@ -183,7 +184,7 @@ def test_journal_is_read_as_it_was_written(tmp_path: Path, header: Header) -> No
 def test_journal_passes_over_what_is_damaged(
     tmp_path_factory: pytest.TempPathFactory, cut_bytes: int, noise: bytes
 ) -> None:
-    header = Header(Pin("d", "r", "m", "4/1", 3, 0.7, 5, 1), (5, 7), {})
+    header = Header(Pin("d", "r", "m", "4/1", 3, 0.7, 5, 1), (5, 7), (0, 5), (0, 4, 7), {})
     path = tmp_path_factory.mktemp("journal") / "journal"
     with Journal.created(path, header) as journal:
         first = path.stat().st_size

@@ -214,6 +214,11 @@ class Delivery(AbstractContextManager["Delivery"]):
         return {} if self._job is None else self._job.sample_checksums
 
     @property
+    def mask_checksums(self) -> dict[int, int]:
+        """CRC-32 of the mask of each of them, where there is one."""
+        return {} if self._job is None else self._job.mask_checksums
+
+    @property
     def _resumed(self) -> int:
         return 0 if self._job is None else self._job.resumed_tiles
 

@@ -30,6 +30,7 @@ class Job:
         resumed_tiles: Tiles that an earlier run has left.
         resumed_invalid_px: Target pixels without a valid source among them.
         sample_checksums: CRC-32 of the samples of each tile that is there, by number.
+        mask_checksums: The same of their masks, where the job has one.
     """
 
     def __init__(self, path: Path, asked: Asked, form: Form, *, resume: bool, published: Path | None = None) -> None:
@@ -52,6 +53,7 @@ class Job:
         self._asked, self._form = asked, form
         self.resumed_tiles = self.resumed_invalid_px = 0
         self.sample_checksums: dict[int, int] = {}
+        self.mask_checksums: dict[int, int] = {}
         self._work: Plane | None = None
         self._mask: Plane | None = None
         self._whole_invalid_px: int | None = None
@@ -110,7 +112,7 @@ class Job:
         size_px = plan.target_height_px, plan.target_width_px
         is_new = self.pin is None
         if is_new:
-            self._begin_journal(Header(Pin.of(plan), size_px, scene.asked.facts()))
+            self._begin_journal(Header(Pin.of(plan), size_px, *scene.tiles.edges_px, scene.asked.facts()))
         try:
             self._work = Plane(self._paths["work"], work_layout(size_px, form))
             self._mask = Plane(self._paths["mask"], Layout(size_px, 1)) if masked else None
@@ -134,6 +136,7 @@ class Job:
             mask = np.full(tile.pixels.shape[:2], VALID, np.uint8)
             if tile.mask is not None:
                 mask *= tile.mask
+            self.mask_checksums[number] = zlib.crc32(mask.data)
             target = zlib.crc32(mask.data, target)
             self._mask.write(window, mask)
             self._mask.sync()
@@ -206,7 +209,10 @@ class Job:
 
     def _is_there(self, number: int, window: Window, checksum: int) -> bool:
         samples = self.sample_checksums[number] = self.work.checksum(window)
-        return checksum == (samples if self._mask is None else self._mask.checksum(window, samples))
+        if self._mask is None:
+            return checksum == samples
+        self.mask_checksums[number] = self._mask.checksum(window)
+        return checksum == self._mask.checksum(window, samples)
 
     def _count_invalid(self, window: Window) -> int:
         mask = self.mask(window)

@@ -28,6 +28,9 @@ class Header:
 
     pin: Pin
     target_px: tuple[int, int]
+    rows_px: tuple[int, ...]
+    columns_px: tuple[int, ...]
+    """Where the tiles begin and end: 0, …, the target's height or width."""
     asked: dict[str, Fact]
 
     def check(self, asked: Asked, path: Path) -> None:
@@ -45,8 +48,7 @@ class Header:
 
     def line(self) -> bytes:
         """The journal's first line."""
-        facts = {"pin": asdict(self.pin), "target_px": self.target_px, "asked": self.asked}
-        return _line({"format": FORMAT, "version": VERSION, **facts})
+        return _line({"format": FORMAT, "version": VERSION, **asdict(self)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +244,8 @@ def _header(record: dict[str, Any]) -> Header | None:
     if record.get("format") != FORMAT or record.get("version") != VERSION:
         return None
     height_px, width_px = record["target_px"]
-    return Header(Pin(**record["pin"]), (height_px, width_px), record["asked"])
+    rows_px, columns_px = tuple(record["rows_px"]), tuple(record["columns_px"])
+    return Header(Pin(**record["pin"]), (height_px, width_px), rows_px, columns_px, record["asked"])
 
 
 def _entry(record: dict[str, Any]) -> Entry | None:

@@ -55,6 +55,14 @@ class Tiles:
         rows, columns = self.target(number)
         return (rows.stop - rows.start) * (columns.stop - columns.start)
 
+    @property
+    def edges_px(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Where the tiles begin and end in the target, down and across."""
+        rows, columns = (
+            (0, *(one.target_stop_px for one in spans)) for spans in (self.plan.row_spans, self.plan.column_spans)
+        )
+        return rows, columns
+
     def _spans(self, number: int) -> tuple[Span, Span]:
         row, column = self.place(number)
         return self.plan.row_spans[row], self.plan.column_spans[column]

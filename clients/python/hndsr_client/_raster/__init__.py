@@ -1,0 +1,1 @@
+"""Georeferenced rasters: sources, what is true of their targets, and the files these become."""

@@ -1,0 +1,334 @@
+"""Rasters are made whole or not at all, and gone on with whatever ended them: by both kinds of client."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import rasters
+
+from hndsr_client import (
+    ArgumentError,
+    Client,
+    DestinationError,
+    JobInUseError,
+    JobMismatchError,
+    LocalFileError,
+    RasterProgress,
+    RasterSource,
+    RasterTarget,
+    ServerError,
+    SourceChangedError,
+    verify_raster,
+)
+from hndsr_client._raster.lock import Lock
+from hndsr_client.testing import FakeServer
+
+SMALL_TILES = {"scale": 4, "cores_per_tile": 1, "patience_s": 0}
+"""Of 90 x 120 px these make four tiles."""
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    """A source of 16 bits, in a folder of its own."""
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    return rasters.uint16(folder)
+
+
+@pytest.fixture
+def made(folder: Path) -> Path:
+    return folder / "made.tif"
+
+
+@pytest.fixture
+def left(client: Client, server: FakeServer, scene: Path, made: Path) -> Path:
+    """A job whose first two tiles are done, and whose third has failed."""
+    server.fail_tiles(reason="INTERNAL", after=2)
+    with pytest.raises(ServerError):
+        client.upscale_raster(scene, made, **SMALL_TILES)
+    return made
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of 2 MiB."""
+    yield from mounted(tmp_path / "disk", "size=2m")
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk that cannot be written to, not even by root."""
+    yield from mounted(tmp_path / "disk", "ro")
+
+
+def mounted(disk: Path, options: str) -> Iterator[Path]:
+    disk.mkdir()
+    command = ["/usr/bin/mount", "-t", "tmpfs", "-o", options, "hndsr-test", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root can mount a disk here")
+    yield disk
+    subprocess.run(["/usr/bin/umount", str(disk)], check=True)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_raster_leaves_nothing_but_the_target(client: Client, scene: Path, made: Path) -> None:
+    client.upscale_raster(scene, made, **SMALL_TILES)
+    assert names(made.parent) == ["made.tif"]
+
+
+def test_raster_tells_how_it_comes_along(client: Client, scene: Path, made: Path) -> None:
+    told: list[RasterProgress] = []
+    client.upscale_raster(scene, made, on_progress=told.append, **SMALL_TILES)
+    stages = list(dict.fromkeys(one.stage for one in told))
+    assert stages == ["measuring", "upscaling", "writing", "checking"]
+    assert all(0 <= one.done <= one.total for one in told if one.total is not None)
+
+
+def test_raster_goes_on_where_it_was_ended(client: Client, scene: Path, left: Path) -> None:
+    assert client.upscale_raster(scene, left, **SMALL_TILES).resumed_tiles == 2
+
+
+def test_raster_that_was_gone_on_with_is_that_of_one_run(client: Client, scene: Path, left: Path) -> None:
+    client.upscale_raster(scene, left, **SMALL_TILES)
+    whole = left.with_name("whole.tif")
+    client.upscale_raster(scene, whole, **SMALL_TILES)
+    assert left.read_bytes() == whole.read_bytes()
+
+
+def test_raster_is_not_measured_again(client: Client, scene: Path, left: Path) -> None:
+    told: list[RasterProgress] = []
+    client.upscale_raster(scene, left, on_progress=told.append, **SMALL_TILES)
+    assert "measuring" not in {one.stage for one in told}
+
+
+def test_raster_begins_anew_when_told_to(client: Client, scene: Path, left: Path) -> None:
+    assert client.upscale_raster(scene, left, resume=False, **SMALL_TILES).resumed_tiles == 0
+
+
+@pytest.mark.parametrize(
+    ("choice", "what"),
+    [({"ranges": (0, 3000)}, "ranges"), ({"nodata": 7}, "nodata"), ({"nodata_rule": "all"}, "nodata rule")],
+)
+def test_raster_refuses_to_go_on_for_something_else(
+    client: Client, scene: Path, left: Path, choice: dict[str, Any], what: str
+) -> None:
+    with pytest.raises(JobMismatchError) as raised:
+        client.upscale_raster(RasterSource(scene, **choice), left, **SMALL_TILES)
+    assert raised.value.what == what
+
+
+def test_raster_refuses_a_source_that_was_changed_between_runs(client: Client, scene: Path, left: Path) -> None:
+    with rasterio.open(scene, "r+") as source:
+        source.write(source.read() + 1)
+    with pytest.raises(SourceChangedError):
+        client.upscale_raster(scene, left, **SMALL_TILES)
+
+
+def test_raster_refuses_a_source_that_is_changed_meanwhile(client: Client, scene: Path, made: Path) -> None:
+    def change(progress: RasterProgress) -> None:
+        if progress.tiles_done == progress.tiles_total:
+            scene.touch()
+
+    with pytest.raises(SourceChangedError, match="while it was read"):
+        client.upscale_raster(scene, made, on_progress=change, **SMALL_TILES)
+    assert not made.exists()
+
+
+def test_raster_of_a_truncated_source_says_where_it_ends(client: Client, folder: Path, made: Path) -> None:
+    source = rasters.truncate(rasters.rgb(folder), kept=0.6)
+    with pytest.raises(LocalFileError, match="cannot be read at rows"):
+        client.upscale_raster(source, made, **SMALL_TILES)
+    assert not made.exists()
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_raster_of_a_server_that_fails_half_way_is_gone_on_with(client: Client, tmp_path: Path, made: Path) -> None:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    name = rasters.rgb(folder, size_px=(400, 500), tiled=True, blockxsize=16, blockysize=16).name
+    with rasters.RangeServer(folder) as served, rasterio.Env(**served.options()):
+        source = RasterSource(f"{served.url}/{name}", ranges=(0, 255))
+
+        def fail(progress: RasterProgress) -> None:
+            if progress.tiles_done:
+                served.fail(status=HTTPStatus.NOT_FOUND)
+
+        with pytest.raises(LocalFileError, match="cannot be read at rows"):
+            client.upscale_raster(source, made, on_progress=fail, **SMALL_TILES)
+        served.recover()
+        result = client.upscale_raster(source, made, **SMALL_TILES)
+    assert result.resumed_tiles > 0
+
+
+@pytest.mark.parametrize("stage", ["measuring", "upscaling", "writing", "checking"])
+def test_raster_that_is_interrupted_anywhere_is_gone_on_with(
+    client: Client, scene: Path, made: Path, stage: str
+) -> None:
+    class InterruptedHereError(Exception):
+        pass
+
+    def interrupt(progress: RasterProgress) -> None:
+        if progress.stage == stage:
+            raise InterruptedHereError
+
+    with pytest.raises(InterruptedHereError):
+        client.upscale_raster(scene, made, on_progress=interrupt, **SMALL_TILES)
+    assert not [name for name in names(made.parent) if name == "made.tif" or name.endswith(("-part", "-lock"))]
+    client.upscale_raster(scene, made, **SMALL_TILES)
+    assert verify_raster(made).ok
+
+
+def test_raster_that_finds_no_room_says_how_much_it_takes(client: Client, full: Path, scene: Path) -> None:
+    with pytest.raises(LocalFileError, match=r"takes about .* GB until it is whole, .* GB are free"):
+        client.upscale_raster(scene, full / "made.tif", **SMALL_TILES)
+    assert names(full) == []
+
+
+def test_raster_whose_disk_fills_meanwhile_is_gone_on_with(client: Client, full: Path, tmp_path: Path) -> None:
+    source, made = rasters.rgb(tmp_path, size_px=(40, 60)), full / "made.tif"
+    filler = full / "filler"
+
+    def fill(progress: RasterProgress) -> None:
+        if progress.stage == "upscaling" and progress.done == progress.total and not filler.exists():
+            with filler.open("wb") as file:
+                file.truncate(0)
+                os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(full).free)
+
+    with pytest.raises(LocalFileError, match="no space left"):
+        client.upscale_raster(source, made, on_progress=fill, **SMALL_TILES)
+    filler.unlink()
+    assert names(full) == ["made.tif.hndsr-journal", "made.tif.hndsr-work"]
+    assert client.upscale_raster(source, made, **SMALL_TILES).resumed_tiles > 0
+
+
+def test_raster_refuses_a_folder_that_cannot_be_written_to(client: Client, scene: Path, read_only: Path) -> None:
+    with pytest.raises(LocalFileError, match="cannot be written to"):
+        client.upscale_raster(scene, read_only / "made.tif", **SMALL_TILES)
+
+
+def test_raster_never_overwrites_unless_told(client: Client, scene: Path, made: Path) -> None:
+    made.write_bytes(b"somebody's")
+    with pytest.raises(DestinationError, match="exists"):
+        client.upscale_raster(scene, made, **SMALL_TILES)
+    assert made.read_bytes() == b"somebody's"
+
+
+def test_raster_overwrites_when_told(client: Client, scene: Path, made: Path) -> None:
+    made.write_bytes(b"somebody's")
+    client.upscale_raster(scene, RasterTarget(made, overwrite=True), **SMALL_TILES)
+    assert verify_raster(made).ok
+
+
+def test_raster_that_is_overwritten_takes_its_sidecars_with_it(client: Client, scene: Path, made: Path) -> None:
+    sidecar = made.with_name("made.tif.aux.xml")
+    sidecar.write_text("<PAMDataset/>")
+    client.upscale_raster(scene, RasterTarget(made, overwrite=True), **SMALL_TILES)
+    assert not sidecar.exists()
+
+
+def test_raster_refuses_a_name_whose_sidecars_are_there(client: Client, scene: Path, made: Path) -> None:
+    made.with_name("made.tif.ovr").write_bytes(b"")
+    with pytest.raises(DestinationError, match=r"made\.tif\.ovr: exists"):
+        client.upscale_raster(scene, made, **SMALL_TILES)
+
+
+def test_raster_refuses_the_source_by_another_name(client: Client, scene: Path, made: Path) -> None:
+    made.symlink_to(scene)
+    with pytest.raises(DestinationError, match="source itself"):
+        client.upscale_raster(scene, RasterTarget(made, overwrite=True), **SMALL_TILES)
+
+
+def test_raster_refuses_a_file_that_the_source_is_made_of(client: Client, tmp_path: Path) -> None:
+    virtual = rasters.virtual(tmp_path)
+    part = next(path for path in tmp_path.iterdir() if path.suffix == ".tif")
+    with pytest.raises(DestinationError, match="source itself"):
+        client.upscale_raster(virtual, RasterTarget(part, overwrite=True), **SMALL_TILES)
+
+
+def test_raster_follows_a_link_to_where_the_target_goes(client: Client, scene: Path, made: Path) -> None:
+    elsewhere = made.with_name("elsewhere.tif")
+    made.symlink_to(elsewhere)
+    client.upscale_raster(scene, made, **SMALL_TILES)
+    assert (made.is_symlink(), elsewhere.is_file()) == (True, True)
+
+
+def test_raster_refuses_a_job_that_is_in_use(client: Client, scene: Path, made: Path) -> None:
+    with Lock(made.with_name("made.tif.hndsr-lock")), pytest.raises(JobInUseError):
+        client.upscale_raster(scene, made, **SMALL_TILES)
+
+
+def test_raster_of_zarr_takes_the_place_of_another(client: Client, scene: Path, made: Path) -> None:
+    store = made.with_suffix(".zarr")
+    client.upscale_raster(scene, store, **SMALL_TILES)
+    with pytest.raises(DestinationError, match="exists"):
+        client.upscale_raster(scene, store, **SMALL_TILES)
+    client.upscale_raster(scene, RasterTarget(store, overwrite=True), **SMALL_TILES)
+    assert (names(made.parent), verify_raster(store).ok) == (["made.zarr"], True)
+
+
+def test_raster_has_the_bands_of_several_triples(client: Client, tmp_path: Path, made: Path) -> None:
+    source = rasters.naip(tmp_path)
+    client.upscale_raster(RasterSource(source, bands=[(4, 3, 2), (1, 1, 1)]), made, **SMALL_TILES)
+    with rasterio.open(source) as low, rasterio.open(made) as high:
+        for number, band in enumerate((4, 3, 2, 1), 1):
+            np.testing.assert_array_equal(high.read(number), low.read(band).repeat(4, axis=0).repeat(4, axis=1))
+
+
+def test_raster_of_several_triples_goes_on_in_any_of_them(
+    client: Client, server: FakeServer, tmp_path: Path, made: Path
+) -> None:
+    source = RasterSource(rasters.naip(tmp_path), bands="all")
+    server.fail_tiles(reason="INTERNAL", after=5)
+    with pytest.raises(ServerError):
+        client.upscale_raster(source, made, **SMALL_TILES)
+    assert client.upscale_raster(source, made, **SMALL_TILES).resumed_tiles == 5
+
+
+def test_raster_calls_no_band_alpha_that_is_none(client: Client, tmp_path: Path, made: Path) -> None:
+    alpha = rasters.alpha(tmp_path)
+    with rasterio.open(alpha, "r+") as source:
+        source.write(rasters.pattern(1, (source.height, source.width))[0], 4)
+    with pytest.raises(ArgumentError, match="called alpha"):
+        client.upscale_raster(alpha, made, **SMALL_TILES)
+    client.upscale_raster(RasterSource(alpha, bands=[(1, 2, 3), (4, 4, 4)]), made, **SMALL_TILES)
+    with rasterio.open(made) as high:
+        assert (high.count, high.read_masks(1).all()) == (4, True)
+
+
+def test_raster_of_floats_refuses_outliers_that_leave_too_few_steps(client: Client, tmp_path: Path, made: Path) -> None:
+    source = tmp_path / "outliers.tif"
+    samples = rasters.pattern(3, (90, 120), "float32")
+    samples[:, 5, 5] = 1e9
+    rasters.write(source, samples)
+    with pytest.raises(ArgumentError, match="clip"):
+        client.upscale_raster(source, made, **SMALL_TILES)
+    client.upscale_raster(RasterSource(source, clip=(0, 100)), made, **SMALL_TILES)
+    assert verify_raster(made).ok
+
+
+def test_plan_raster_counts_what_an_earlier_run_left(client: Client, scene: Path, left: Path) -> None:
+    plan = client.plan_raster(scene, left, scale=4, cores_per_tile=1)
+    assert (plan.left_tiles, plan.tiles) == (2, 4)
+
+
+def test_plan_raster_measures_a_tile(client: Client, scene: Path, folder: Path) -> None:
+    plan = client.plan_raster(scene, scale=4, cores_per_tile=1, measured=True)
+    assert plan.measured_tile_s is not None
+    assert names(folder) == []
+
+
+@pytest.mark.parametrize("make", [rasters.float32_nan, rasters.int16, rasters.rgb])
+def test_plan_raster_measures_a_tile_of_any_type(client: Client, tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    assert client.plan_raster(make(tmp_path), measured=True).estimated_s > 0
