@@ -5,39 +5,89 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from hndsr_client import _report
-from hndsr_client._core.files import ImageDestination, png_size_px
-from hndsr_client._destinations import plan_jobs
-from hndsr_client._exit_codes import DEADLINE, INTERRUPTED, OK, UNAVAILABLE, batch_exit_code, exit_code
+from hndsr_client import _raster_commands, _raster_plans, _report
+from hndsr_client._console import PARAMETERS, connect, given, put, put_now, way_on
+from hndsr_client._core.files import EXTENSIONS, ImageDestination, png_size_px
+from hndsr_client._destinations import expanded, is_file_name, is_folder, plan_jobs
+from hndsr_client._exit_codes import INTERRUPTED, OK, PASSING, batch_exit_code, exit_code
 from hndsr_client._messages import file_error_message
 from hndsr_client._progress import Course, counting, streaming, waiting
+from hndsr_client._raster_parser import PIXELS, WRITING
 from hndsr_client._stream.delivery import npy_destination
 from hndsr_client._stream.npy import SUFFIX
 from hndsr_client._stream.windows import Source
 from hndsr_client.batch import FileOutcome, upscale_files
 from hndsr_client.client import Client
-from hndsr_client.connection import Tls
 from hndsr_client.errors import ArgumentError, HndsrError, ServiceError
 
 ESTIMATE_TIMEOUT_S = 5.0
-PARAMETERS = "scale", "steps", "texture", "seed", "model"
 ENCODING = "quality", "lossless"
-PASSING = UNAVAILABLE, DEADLINE
-IMAGES_ONLY = {"quality": "--quality", "lossless": "--lossless or --lossy", "reference": "--reference"}
-ARRAYS_ONLY = {"mask": "--mask", "restart": "--restart", "tile_cores": "--tile-cores"}
+IMAGES, ARRAYS, RASTERS = "image files", ".npy files", "rasters"
+RASTERS_ONLY = PIXELS | WRITING
+RASTERS_ONLY |= {
+    "suffix": "--suffix",
+    "skip_existing": "--skip-existing",
+    "dry_run": "--dry-run",
+    "json_lines": "--json-lines",
+}
+TAKEN_BY: dict[str, tuple[str, tuple[str, ...]]] = {name: (option, (RASTERS,)) for name, option in RASTERS_ONLY.items()}
+TAKEN_BY |= {
+    "quality": ("--quality", (IMAGES, RASTERS)),
+    "lossless": ("--lossless or --lossy", (IMAGES,)),
+    "reference": ("--reference", (IMAGES,)),
+    "mask": ("--mask", (ARRAYS,)),
+    "restart": ("--restart", (ARRAYS, RASTERS)),
+    "tile_cores": ("--tile-cores", (ARRAYS, RASTERS)),
+}
+"""The options that mean something for some kinds of files alone."""
 
 
 def upscale(arguments: argparse.Namespace) -> int:
-    """Upscale one image file, or stream one array, and answer the exit code."""
-    arrays = [Path(path).suffix.lower() == SUFFIX for path in (arguments.source, arguments.destination)]
-    if any(arrays) and not all(arrays):
-        raise ArgumentError("SRC and DST are either both .npy files or both image files")
-    _refuse(arguments, IMAGES_ONLY if any(arrays) else ARRAYS_ONLY)
-    return _upscale_array(arguments) if any(arrays) else _upscale_file(arguments)
+    """Upscale rasters, or one array or one image file, and answer the exit code."""
+    try:
+        return _upscale(arguments)
+    except HndsrError as error:
+        if arguments.json_lines:
+            put_now(_raster_commands.failure_event(arguments, error))
+        raise
+
+
+def _upscale(arguments: argparse.Namespace) -> int:
+    arguments.sources = expanded(arguments.sources)
+    kind = _kind(arguments)
+    _refuse(arguments, kind)
+    if kind == RASTERS:
+        return _raster_commands.upscale(arguments)
+    (arguments.source,) = arguments.sources
+    return _upscale_array(arguments) if kind == ARRAYS else _upscale_file(arguments)
+
+
+def _kind(arguments: argparse.Namespace) -> str:
+    """What is made; GeoTIFF of an image file is one if it is to be compared, else a raster."""
+    sources, destination = arguments.sources, arguments.destination
+    in_folder = is_folder(destination)
+    if len(sources) > 1 and not in_folder:
+        raise ArgumentError(f"{destination} is no folder, into which several SRC go; name one that exists, or end in /")
+    extension = Path(destination).suffix.lower()
+    arrays = [Path(source).suffix.lower() == SUFFIX for source in sources]
+    if extension == SUFFIX and not in_folder and all(arrays):
+        return ARRAYS
+    if any(arrays) or (extension == SUFFIX and not in_folder):
+        raise ArgumentError("SRC and DST are either both .npy files or neither is")
+    if in_folder and not is_file_name(destination):
+        raise ArgumentError(f"{destination}: what is made is written on this machine; make it here, then copy it there")
+    if in_folder or arguments.format is not None or extension == ".zarr":
+        return RASTERS
+    if extension in {".tif", ".tiff"}:
+        return RASTERS if arguments.reference is None else IMAGES
+    if extension not in EXTENSIONS:
+        accepted = f"{', '.join(EXTENSIONS)} and .zarr"
+        raise ArgumentError(f"{destination}: the destination's extension says no format, accepted are {accepted}")
+    if not is_file_name(sources[0]):
+        raise ArgumentError(f"{destination}: of what is not on this machine .tif, .tiff and .zarr are made")
+    return IMAGES
 
 
 def _upscale_file(arguments: argparse.Namespace) -> int:
@@ -49,17 +99,17 @@ def _upscale_file(arguments: argparse.Namespace) -> int:
         reference=arguments.reference,
         overwrite=arguments.overwrite,
     )
-    options = _options(arguments, *PARAMETERS, *ENCODING, "reference", "overwrite")
-    with _connect(arguments, shown=shown) as client:
+    options = given(arguments, *PARAMETERS, *ENCODING, "reference", "overwrite")
+    with connect(arguments, shown=shown) as client:
         estimate_s = _estimate_s(client, arguments) if shown else None
         started_s = time.monotonic()
         with waiting(f"upscaling {arguments.source}", estimate_s=estimate_s, shown=shown):
             metadata = client.upscale_file(arguments.source, arguments.destination, **options)
         elapsed_s = time.monotonic() - started_s
     if arguments.json:
-        _print(_report.as_json(metadata, destination=arguments.destination, elapsed_s=elapsed_s))
+        put(_report.as_json(metadata, destination=arguments.destination, elapsed_s=elapsed_s))
     elif not arguments.quiet:
-        _print(_report.upscaled_text(metadata, destination=arguments.destination, elapsed_s=elapsed_s))
+        put(_report.upscaled_text(metadata, destination=arguments.destination, elapsed_s=elapsed_s))
     return OK
 
 
@@ -75,25 +125,25 @@ def _upscale_array(arguments: argparse.Namespace) -> int:
     )
     Source(arguments.source, arguments.mask).close()
     course = Course()
-    options = _options(arguments, *PARAMETERS, "mask", "overwrite")
+    options = given(arguments, *PARAMETERS, "mask", "overwrite")
     options |= {"resume": not arguments.restart, "cores_per_tile": arguments.tile_cores}
     try:
         with (
-            _connect(arguments, shown=shown) as client,
+            connect(arguments, shown=shown) as client,
             streaming(f"upscaling {Path(arguments.source).name}", course, shown=shown) as tell,
         ):
             result = client.upscale_array(arguments.source, arguments.destination, on_progress=tell, **options)
     except KeyboardInterrupt:
-        sys.stderr.write(f"hndsr: error: interrupted; {_way_on(arguments, course)}\n")
+        sys.stderr.write(f"hndsr: error: interrupted; {way_on(arguments, begun=course.begun)}\n")
         return INTERRUPTED
     except ServiceError as error:
         if course.begun and exit_code(error) in PASSING:
-            sys.stderr.write(f"hndsr: {_way_on(arguments, course)}\n")
+            sys.stderr.write(f"hndsr: {way_on(arguments, begun=course.begun)}\n")
         raise
     if arguments.json:
-        _print(_report.stream_json(result, destination=arguments.destination))
+        put(_report.stream_json(result, destination=arguments.destination))
     elif not arguments.quiet:
-        _print(_report.streamed_line(result, destination=arguments.destination, made_px=course.made_px))
+        put(_report.streamed_line(result, destination=arguments.destination, made_px=course.made_px))
     return OK
 
 
@@ -103,50 +153,46 @@ def batch(arguments: argparse.Namespace) -> int:
     shown = sys.stderr.isatty() and not arguments.quiet and not (arguments.json and sys.stdout.isatty())
     # What is wrong with the files is said before a gateway is waited for.
     plan_jobs(arguments.sources, arguments.into, file_format=arguments.format, suffix=arguments.suffix)
-    with _connect(arguments, shown=shown) as client:
+    with connect(arguments, shown=shown) as client:
         started_s = time.monotonic()
         outcomes = _batch_outcomes(client, arguments, shown=shown)
         elapsed_s = time.monotonic() - started_s
     if not arguments.json and not arguments.quiet:
-        _print(_report.batch_line(outcomes, elapsed_s=elapsed_s))
+        put(_report.batch_line(outcomes, elapsed_s=elapsed_s))
     return batch_exit_code([outcome.error for outcome in outcomes if outcome.error is not None])
 
 
 def compare(arguments: argparse.Namespace) -> None:
     """Measure how close one file is to another."""
-    with _connect(arguments, shown=sys.stderr.isatty()) as client:
+    with connect(arguments, shown=sys.stderr.isatty()) as client:
         answer = client.compare(arguments.image, arguments.reference, data_range=arguments.data_range)
-    _print(_report.as_json(answer) if arguments.json else _report.quality_line(answer))
+    put(_report.as_json(answer) if arguments.json else _report.quality_line(answer))
 
 
 def plan(arguments: argparse.Namespace) -> None:
-    """Say how an image of a size would be upscaled."""
-    with _connect(arguments, shown=sys.stderr.isatty()) as client:
-        answer = client.plan(arguments.height_px, arguments.width_px, **_options(arguments, *PARAMETERS))
+    """Say what upscaling a raster, or an image of a size, would take."""
+    if arguments.scene is not None:
+        _raster_plans.plan(arguments)
+        return
+    for name, option in PIXELS.items():
+        if getattr(arguments, name) is not None:
+            raise ArgumentError(f"{option} goes with a scene, not with HEIGHT and WIDTH")
+    options = given(arguments, *PARAMETERS) | {"cores_per_tile": arguments.tile_cores}
+    with connect(arguments, shown=sys.stderr.isatty()) as client:
+        answer = client.plan(arguments.height_px, arguments.width_px, **options)
         text = _report.as_json(answer) if arguments.json else _report.plan_line(answer, client.info().limits)
-    _print(text)
+    put(text)
 
 
 def info(arguments: argparse.Namespace) -> None:
     """List models and limits."""
-    with _connect(arguments, shown=sys.stderr.isatty()) as client:
+    with connect(arguments, shown=sys.stderr.isatty()) as client:
         answer = client.info()
-    _print(_report.as_json(answer) if arguments.json else _report.info_text(answer))
-
-
-def _connect(arguments: argparse.Namespace, *, shown: bool) -> Client:
-    if arguments.embedded and (arguments.tls or arguments.ca or arguments.metadata):
-        raise ArgumentError("--tls, --ca and --metadata go with --target, not with --embedded")
-    if not arguments.embedded:
-        return Client(
-            arguments.target, timeout_s=arguments.timeout, tls=_tls(arguments), metadata=dict(arguments.metadata)
-        )
-    with waiting("starting a gateway on this machine", shown=shown):
-        return Client.embedded(timeout_s=arguments.timeout)
+    put(_report.as_json(answer) if arguments.json else _report.info_text(answer))
 
 
 def _batch_outcomes(client: Client, arguments: argparse.Namespace, *, shown: bool) -> list[FileOutcome]:
-    options = _options(arguments, *PARAMETERS, *ENCODING, "format", "suffix", "overwrite", "skip_existing")
+    options = given(arguments, *PARAMETERS, *ENCODING, "format", "suffix", "overwrite", "skip_existing")
     options |= {"max_concurrency": arguments.jobs}
     with counting("upscaling", total=len(arguments.sources), shown=shown) as advance:
 
@@ -157,25 +203,11 @@ def _batch_outcomes(client: Client, arguments: argparse.Namespace, *, shown: boo
         return list(upscale_files(client, arguments.sources, arguments.into, on_outcome=tell, **options))
 
 
-def _tls(arguments: argparse.Namespace) -> bool | Tls:
-    return arguments.tls if arguments.ca is None else Tls(root_certificates=arguments.ca)
-
-
-def _options(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
-    return {name: getattr(arguments, name) for name in names}
-
-
-def _refuse(arguments: argparse.Namespace, options: Mapping[str, str]) -> None:
+def _refuse(arguments: argparse.Namespace, kind: str) -> None:
     """Say which option means nothing for files of this kind."""
-    for name, option in options.items():
-        if getattr(arguments, name) is not None:
-            kind = "image files" if options is IMAGES_ONLY else ".npy files"
-            raise ArgumentError(f"{option} goes with {kind} alone")
-
-
-def _way_on(arguments: argparse.Namespace, course: Course) -> str:
-    command = "the same command without --restart" if arguments.restart and course.begun else "the same command"
-    return f"{command} goes on with what is missing"
+    for name, (option, kinds) in TAKEN_BY.items():
+        if kind not in kinds and getattr(arguments, name) is not None:
+            raise ArgumentError(f"{option} goes with {' and '.join(kinds)} alone")
 
 
 def _estimate_s(client: Client, arguments: argparse.Namespace) -> float | None:
@@ -184,7 +216,7 @@ def _estimate_s(client: Client, arguments: argparse.Namespace) -> float | None:
         size_px = png_size_px(arguments.source)
         if size_px is None:
             return None
-        plan = client.plan(*size_px, **_options(arguments, *PARAMETERS), timeout_s=ESTIMATE_TIMEOUT_S)
+        plan = client.plan(*size_px, **given(arguments, *PARAMETERS), timeout_s=ESTIMATE_TIMEOUT_S)
     except (HndsrError, OSError):
         return None
     return plan.estimated_time_s
@@ -195,11 +227,4 @@ def _tell(outcome: FileOutcome, *, as_json: bool) -> None:
     if outcome.error is not None:
         sys.stderr.write(f"hndsr: error: {file_error_message(outcome.source, outcome.error)}\n")
     if as_json:
-        _print(_report.outcome_json(outcome))
-        sys.stdout.flush()
-
-
-def _print(text: str) -> None:
-    if sys.stdout is None:  # the shell's `>&-`
-        raise BrokenPipeError
-    sys.stdout.write(f"{text}\n")
+        put_now(_report.outcome_json(outcome))

@@ -1,14 +1,19 @@
-"""Where each file of a batch goes."""
+"""Where each file of a batch goes, and each scene of several."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from glob import glob, has_magic
+from pathlib import Path, PurePath
 
 from hndsr_client._core.files import EXTENSIONS, format_of, problem
 from hndsr_client._core.requests import FileFormat
+from hndsr_client._raster.address import local_path, public
 from hndsr_client.errors import ArgumentError, DestinationError, HndsrError, LocalFileError
 
 AnyPath = str | os.PathLike[str]
@@ -47,6 +52,99 @@ def plan_jobs(
     if isinstance(into, (str, os.PathLike)):
         _make_folder(into)
     return jobs
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One raster to be made of another."""
+
+    source: str
+    destination: str
+
+    @property
+    def name(self) -> str:
+        """The source's, for people."""
+        return public(self.source)
+
+
+def expanded(patterns: Iterable[str]) -> list[str]:
+    """The paths that patterns stand for, each sorted; an address, and a file that is there, stands for itself.
+
+    Raises:
+        LocalFileError: Nothing matches.
+    """
+    return [path for pattern in patterns for path in _matches(pattern)]
+
+
+def is_folder(destination: str) -> bool:
+    """Whether files are to go into it; a zarr store is one file."""
+    if PurePath(destination).suffix.lower() == ".zarr":
+        return False
+    return destination.endswith(("/", os.sep)) or Path(destination).is_dir()
+
+
+def plan_scenes(sources: Sequence[str], folder: str, *, extension: str, suffix: str) -> tuple[list[Scene], list[str]]:
+    """Where each of several sources goes, and which are left out: what another of them is to become, or became.
+
+    Raises:
+        ArgumentError: The suffix is no part of a name.
+        DestinationError: Two sources share a destination, or one is its own.
+    """
+    name = _in_folder(Path(folder), extension, suffix)
+    scenes = [Scene(source, str(name(Path(_file_name(source))))) for source in sources]
+    made = {_real_path(Path(scene.destination)): scene.source for scene in scenes}
+    left_out = [source for source in sources if made.get(_place(source), source) != source]
+    scenes = [scene for scene in scenes if scene.source not in left_out]
+    located = [_Source(scene.name, _place(scene.source)) for scene in scenes]
+    places = _Places(located)
+    for scene, source in zip(scenes, located, strict=True):
+        refusal = places.refusal(source, Path(scene.destination))
+        if refusal is not None:
+            raise refusal
+    return scenes, left_out
+
+
+@contextmanager
+def folder_made(folder: str, *, kept: bool) -> Iterator[None]:
+    """Make a folder if it is missing; one that is not kept is removed in the end.
+
+    Raises:
+        LocalFileError: It cannot be made.
+    """
+    is_new = not Path(folder).exists()
+    _make_folder(folder)
+    try:
+        yield
+    finally:
+        if is_new and not kept:
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
+
+
+def is_file_name(source: str) -> bool:
+    """Whether it is that of a file or folder on this machine, rather than an address or another name of GDAL's own."""
+    return local_path(source) is not None
+
+
+def _matches(pattern: str) -> list[str]:
+    if not is_file_name(pattern) or not has_magic(pattern) or os.path.lexists(pattern):
+        return [pattern]
+    matches = sorted(path for path in glob(pattern, recursive=True) if ".hndsr-" not in path)  # noqa: PTH207  as typed
+    if not matches:
+        raise LocalFileError(path=pattern, problem="no file matches")
+    return matches
+
+
+def _file_name(source: str) -> str:
+    """A name for a file: of an address what stands before a question mark, of a part of a file both their names."""
+    if is_file_name(source):
+        return Path(source).name
+    last = source.partition("?")[0].rstrip("/").rpartition("/")[2]
+    return re.sub(r'[":]+', "_", re.sub(r'(\.\w+)?"?:(\w+)$', r"_\2", last))
+
+
+def _place(source: str) -> str:
+    return _real_path(Path(source)) if is_file_name(source) else source
 
 
 def _naming(into: Destinations, extension: str | None, suffix: str) -> Callable[[Path], AnyPath]:
@@ -106,9 +204,10 @@ def _jobs(
 ) -> Iterator[Job]:
     places = _Places(known)
     for source in sources:
-        destination = Path(name(source.path))
+        path = Path(source.name)
+        destination = Path(name(path))
         refusal = _without_format(destination) if file_format is None else None
-        yield Job(source.path, destination, refusal or places.refusal(source, destination))
+        yield Job(path, destination, refusal or places.refusal(source, destination))
 
 
 def _accepted(jobs: Iterable[Job]) -> list[Job]:
@@ -129,7 +228,7 @@ def _without_format(destination: Path) -> ArgumentError | None:
 
 @dataclass(frozen=True)
 class _Source:
-    path: Path
+    name: str
     place: str
     """Its path without links."""
 
@@ -157,18 +256,18 @@ class _Places:
         if place in self._read:
             return "is one of the sources; name another destination"
         if source.place in self._made:
-            return f"would be made of {source.path}, which the batch makes as well; leave that out of the sources"
+            return f"would be made of {source.name}, which the batch makes as well; leave that out of the sources"
         first = self._made.get(place)
         if first is None:
             return None
         if first.place == source.place:
-            return f"would be made twice, for {source.path} is listed twice; list it once"
-        return f"would be made of {first.path} and of {source.path}; give them two names or folders"
+            return f"would be made twice, for {source.name} is listed twice; list it once"
+        return f"would be made of {first.name} and of {source.name}; give them two names or folders"
 
 
 def _located(source: AnyPath) -> _Source:
     path = Path(source)
-    return _Source(path, _real_path(path))
+    return _Source(str(path), _real_path(path))
 
 
 def _real_path(path: Path) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from hndsr_client.errors import (
     AccessError,
     ArgumentError,
     DeadlineError,
     EmbeddedGatewayError,
+    GeoNotInstalledError,
     HndsrError,
     ImageTooLargeError,
     InvalidRequestError,
@@ -22,6 +23,7 @@ OK, UNFORESEEN, USAGE, REFUSED, UNAVAILABLE, DEADLINE, LOCAL_FILE, INTERRUPTED =
 EXIT_CODES: dict[type[BaseException], int] = {
     HndsrError: UNFORESEEN,
     ArgumentError: USAGE,
+    GeoNotInstalledError: USAGE,
     ImageTooLargeError: REFUSED,
     InvalidRequestError: REFUSED,
     AccessError: REFUSED,
@@ -32,7 +34,8 @@ EXIT_CODES: dict[type[BaseException], int] = {
     LocalFileError: LOCAL_FILE,
 }
 # From what no second try will mend to what it may well mend.
-TELLING = UNFORESEEN, USAGE, LOCAL_FILE, REFUSED, DEADLINE, UNAVAILABLE
+TELLING = UNFORESEEN, USAGE, LOCAL_FILE, REFUSED, DEADLINE, UNAVAILABLE, OK
+PASSING = UNAVAILABLE, DEADLINE
 
 
 def exit_code(error: HndsrError) -> int:
@@ -42,4 +45,9 @@ def exit_code(error: HndsrError) -> int:
 
 def batch_exit_code(errors: Collection[HndsrError]) -> int:
     """The exit code of the error that a second try is least likely to mend, 0 where there is none."""
-    return min(map(exit_code, errors), key=TELLING.index, default=OK)
+    return telling(map(exit_code, errors))
+
+
+def telling(codes: Iterable[int]) -> int:
+    """The exit code of several, that which a second try is least likely to mend."""
+    return min(codes, key=TELLING.index, default=OK)

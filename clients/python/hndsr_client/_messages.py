@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from hndsr_client.errors import HndsrError, LocalFileError, ServiceError
 
 ARGUMENTS = {
@@ -16,7 +18,25 @@ ARGUMENTS = {
     "timeout_s": "--timeout",
     "source_height_px": "HEIGHT",
     "source_width_px": "WIDTH",
+    "cores_per_tile": "--tile-cores",
+    "bands": "--bands",
+    "ranges": "--range",
+    "percentiles": "--percentiles",
+    "nodata": "--nodata",
+    "nodata_rule": "--nodata-rule",
+    "clip": "--clip",
+    "region": "--window or --region",
+    "the percentiles": "--percentiles",
+    "the format": "--format",
+    "the compression": "--compress",
+    "the level": "--level",
+    "the quality": "--quality",
+    "the block": "--block",
+    "the resampling": "--resampling",
+    "the value range": "--range",
+    "a value range": "--range",
 }
+SUBJECT = re.compile(rf"({'|'.join(map(re.escape, ARGUMENTS))})(?= (is|are|names|of band|goes)\b)")
 CERTIFICATES = "root_certificates: ", "--ca: "
 OVERWRITING = "allow overwriting it", "replace it with --overwrite"
 
@@ -27,8 +47,13 @@ def error_message(error: HndsrError) -> str:
         return f"{error} [{error.reason}]"
     if isinstance(error, LocalFileError):
         return str(error).replace(*OVERWRITING)
-    name, verb, rest = str(error).replace(*CERTIFICATES).partition(" is ")
-    return f"{ARGUMENTS.get(name, name)}{verb}{rest}"
+    return named_as_options(str(error).replace(*CERTIFICATES))
+
+
+def named_as_options(message: str) -> str:
+    """A message whose subject is an argument of the SDK, with that as an option."""
+    subject = SUBJECT.match(message)
+    return message if subject is None else f"{ARGUMENTS[subject[1]]}{message[subject.end() :]}"
 
 
 def file_error_message(source: object, error: HndsrError) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
-from hndsr_client import _commands
+from hndsr_client import _commands, _raster_commands
 from hndsr_client._core.files import EXTENSIONS
 from hndsr_client._exit_codes import (
     DEADLINE,
@@ -19,6 +22,7 @@ from hndsr_client._exit_codes import (
     UNFORESEEN,
     USAGE,
 )
+from hndsr_client._raster_parser import PathsParser, add_pixels, add_writing
 
 TARGET_VARIABLE = "HNDSR_TARGET"
 DEFAULT_TARGET = "127.0.0.1:50051"
@@ -38,13 +42,31 @@ exit codes:
   {LOCAL_FILE}    a file on this machine cannot be read or written, or the destination exists
   {INTERRUPTED}  interrupted by Ctrl-C
 """
+UPSCALE_USAGE = """\
+hndsr upscale [options] SRC DST
+       hndsr upscale [options] SRC [SRC ...] FOLDER/
+"""
 UPSCALE_EPILOG = """\
-An array (height, width, 3) of uint8 or uint16 is streamed tile by tile, whatever its size. Where that was interrupted,
-the same command goes on.
+Any raster that GDAL reads becomes a GeoTIFF or zarr with its georeference, an array (height, width, 3) of uint8 or
+uint16 another array, both tile by tile, whatever their size. Where that was interrupted, the same command goes on.
+Any other DST is made of an image file in one call.
+"""
+PLAN_USAGE = """\
+hndsr plan [options] SCENE
+       hndsr plan [options] HEIGHT WIDTH
+"""
+VERIFY_EPILOG = """\
+A target is compared with the checksums that were written into it when it was made. For what is unfinished, the work
+files are compared with those of the journal.
+
+exit code: 0 if all is as it was made, 1 if samples are not or tiles are missing, 6 for what cannot be read
 """
 BATCH_EPILOG = f"""\
+Of GeoTIFF and other scenes the pixels alone are taken, in one call each. To keep what else they say, and for large
+ones: hndsr upscale SRC [SRC ...] FOLDER/
+
 exit code: 0 if no file failed, else that of the failure which a second try is least likely to mend, in the order
-{", ".join(map(str, TELLING))}. What they mean: hndsr --help
+{", ".join(map(str, TELLING[:-1]))}. What they mean: hndsr --help
 """
 
 
@@ -57,35 +79,66 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"hndsr {version('hndsr-client')}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=PathsParser)
     _add_upscale(commands)
     _add_batch(commands)
     _add_compare(commands)
     _add_plan(commands)
+    _add_verify(commands)
     _add_info(commands)
     return parser
 
 
-def _add_upscale(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("upscale", help="upscale an image file or a large array", epilog=UPSCALE_EPILOG)
+def _add_upscale(commands: argparse._SubParsersAction[PathsParser]) -> None:
+    parser = _subparser(
+        commands,
+        "upscale",
+        help="upscale a raster, a large array or an image file",
+        usage=UPSCALE_USAGE,
+        epilog=UPSCALE_EPILOG,
+    )
     parser.set_defaults(run=_commands.upscale)
-    parser.add_argument("source", metavar="SRC", help="the image file, or the .npy file of an array")
+    parser.add_argument(
+        "sources",
+        metavar="SRC",
+        nargs="+",
+        help="what to upscale: a raster that GDAL opens (also an address), a .npy file or an image file; a pattern "
+        "such as 'scenes/*.tif' stands for the files it matches",
+    )
     parser.add_argument(
         "destination",
         metavar="DST",
-        help=f"the file to make, {', '.join(EXTENSIONS)}, or .npy of .npy; it appears when it is whole",
+        help=f"what to make: {', '.join(EXTENSIONS)}, .zarr, or .npy of .npy; it appears when it is whole. Or a "
+        "folder, in which each SRC becomes a .tif with its --suffix",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
+    _add_naming(parser)
+    parser.add_argument("--dry-run", action="store_true", default=None, help="say what it would take, and do nothing")
     parser.add_argument("--quiet", action="store_true", help="no progress and no closing line")
     parser.add_argument("--reference", metavar="FILE", help="the truth: say how close DST comes, and bicubic beside it")
-    _add_encoding(parser)
-    _add_streaming(parser)
+    add_pixels(parser)
     _add_parameters(parser)
-    _add_connection(parser)
+    _add_streaming(parser)
+    _add_encoding(parser)
+    add_writing(parser)
+    form = _add_connection(parser)
+    form.add_argument(
+        "--json-lines", action="store_true", default=None, help="print progress, and how it ended, as lines of JSON"
+    )
 
 
-def _add_batch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("batch", help="upscale many image files into a folder", epilog=BATCH_EPILOG)
+def _add_naming(parser: argparse.ArgumentParser) -> None:
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace what exists under the name of DST")
+    existing.add_argument(
+        "--skip-existing", action="store_true", default=None, help="leave a raster alone whose DST exists"
+    )
+    parser.add_argument(
+        "--suffix", metavar="TEXT", help="in a folder: put between name and extension (default _x and the scale: _x4)"
+    )
+
+
+def _add_batch(commands: argparse._SubParsersAction[PathsParser]) -> None:
+    parser = _subparser(commands, "batch", help="upscale many image files into a folder", epilog=BATCH_EPILOG)
     parser.set_defaults(run=_commands.batch)
     parser.add_argument("sources", metavar="SRC", nargs="+", help="the image files")
     parser.add_argument("--into", metavar="FOLDER", required=True, help="where the files go; made if it is missing")
@@ -102,7 +155,7 @@ def _add_batch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_connection(parser, json_help="print a line of JSON for each file as it ends")
 
 
-def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_compare(commands: argparse._SubParsersAction[PathsParser]) -> None:
     parser = commands.add_parser("compare", help="say how close an image file is to another of the same size")
     parser.set_defaults(run=_commands.compare)
     parser.add_argument("image", metavar="IMAGE", help="the image file to measure")
@@ -116,16 +169,57 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_connection(parser)
 
 
-def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("plan", help="say how large a target would be and how long it would take")
+def _add_plan(commands: argparse._SubParsersAction[PathsParser]) -> None:
+    parser = _subparser(
+        commands, "plan", help="say how large a target would be and how long it would take", usage=PLAN_USAGE
+    )
     parser.set_defaults(run=_commands.plan)
-    parser.add_argument("height_px", metavar="HEIGHT", type=int, help="height of the source in pixels")
-    parser.add_argument("width_px", metavar="WIDTH", type=int, help="width of the source in pixels")
+    parser.add_argument(
+        "what",
+        metavar="SCENE | HEIGHT WIDTH",
+        nargs="+",
+        action=_Planned,
+        help="a raster that GDAL opens, or the size of an image in pixels",
+    )
+    add_pixels(parser)
     _add_parameters(parser)
+    _add_tiles(parser.add_argument_group("how to stream a raster"))
     _add_connection(parser)
 
 
-def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+class _Planned(argparse.Action):
+    """Tells a scene from a height and a width."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,  # noqa: ARG002  argparse's own
+    ) -> None:
+        """Set `scene` of one value, `height_px` and `width_px` of two."""
+        given = list(values or ())
+        if len(given) == 1 and not (given[0].isdecimal() and not Path(given[0]).exists()):
+            namespace.scene, namespace.height_px, namespace.width_px = given[0], None, None
+            return
+        try:
+            height_px, width_px = map(int, given)
+        except ValueError:
+            parser.error("accepted are one scene, or HEIGHT and WIDTH in pixels")
+        namespace.scene, namespace.height_px, namespace.width_px = None, height_px, width_px
+
+
+def _add_verify(commands: argparse._SubParsersAction[PathsParser]) -> None:
+    parser = _subparser(
+        commands, "verify", help="check that rasters are what was made, sample by sample", epilog=VERIFY_EPILOG
+    )
+    parser.set_defaults(run=_raster_commands.verify)
+    parser.add_argument("outputs", metavar="OUT", nargs="+", help="a raster that `hndsr upscale` made, or was to make")
+    parser.add_argument("--quiet", action="store_true", help="no progress, and no line for what is as it was made")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON for each")
+
+
+def _add_info(commands: argparse._SubParsersAction[PathsParser]) -> None:
     parser = commands.add_parser("info", help="list the models being served and the limits")
     parser.set_defaults(run=_commands.info)
     _add_connection(parser)
@@ -150,11 +244,15 @@ def _add_encoding(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 
 
 def _add_streaming(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("how to stream an array (.npy only)")
-    group.add_argument("--mask", metavar="FILE", help="which pixels are valid: a .npy file of bool, height x width")
+    group = parser.add_argument_group("how to stream a raster or an array")
+    group.add_argument("--mask", metavar="FILE", help="which pixels of an array are valid: bool, height x width, .npy")
     group.add_argument(
         "--restart", action="store_true", default=None, help="begin anew where an earlier run has left something"
     )
+    _add_tiles(group)
+
+
+def _add_tiles(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--tile-cores",
         type=int,
@@ -164,7 +262,10 @@ def _add_streaming(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_connection(parser: argparse.ArgumentParser, *, json_help: str = "print the result as JSON") -> None:
+def _add_connection(
+    parser: argparse.ArgumentParser, *, json_help: str = "print the result as JSON"
+) -> argparse._MutuallyExclusiveGroup:
+    """Add where to upscale, and the group of what is printed for programs."""
     group = parser.add_argument_group("where to upscale")
     where = group.add_mutually_exclusive_group()
     where.add_argument(
@@ -185,7 +286,13 @@ def _add_connection(parser: argparse.ArgumentParser, *, json_help: str = "print 
         help="sent beside every request to --target; may be repeated",
     )
     group.add_argument("--timeout", type=float, metavar="S", help="seconds that a call may take (default: any)")
-    parser.add_argument("--json", action="store_true", help=json_help)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help=json_help)
+    return form
+
+
+def _subparser(commands: argparse._SubParsersAction[PathsParser], name: str, **words: Any) -> PathsParser:
+    return commands.add_parser(name, formatter_class=argparse.RawDescriptionHelpFormatter, **words)
 
 
 def _pair(text: str) -> tuple[str, str]:

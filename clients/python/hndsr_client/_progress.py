@@ -36,7 +36,7 @@ def waiting(text: str, *, estimate_s: float | None = None, shown: bool) -> Itera
     """
     about = "" if estimate_s is None else f"of about {estimate_s:.0f} s if the server is idle"
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn(about))
-    with _entered(Bars(*columns, console=Console(stderr=True), transient=True), shown=shown) as progress:
+    with entered(Bars(*columns, console=Console(stderr=True), transient=True), shown=shown) as progress:
         progress.add_task(escape(text), total=None)
         yield
 
@@ -53,7 +53,7 @@ def counting(text: str, *, total: int, shown: bool) -> Iterator[Callable[[], Non
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     # What is written to the standard output belongs there, not above the bar.
     bar = Bars(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
-    with _entered(bar, shown=shown) as progress:
+    with entered(bar, shown=shown) as progress:
         task = progress.add_task(escape(text), total=total)
         yield lambda: progress.advance(task)
 
@@ -104,7 +104,7 @@ def streaming(text: str, course: Course, *, shown: bool) -> Iterator[Callable[[P
         TimeRemainingColumn(),
     )
     bar = Bars(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=SPEED_PERIOD_S)
-    with _entered(bar, shown=shown) as bars:
+    with entered(bar, shown=shown) as bars:
         task = bars.add_task(escape(text), total=None, tiles="", speed="")
 
         def tell(progress: Progress) -> None:
@@ -120,6 +120,7 @@ def streaming(text: str, course: Course, *, shown: bool) -> Iterator[Callable[[P
         yield tell
 
 
-def _entered(progress: Bars, *, shown: bool) -> AbstractContextManager[Bars]:
+def entered(progress: Bars, *, shown: bool) -> AbstractContextManager[Bars]:
+    """The bars, on the screen while they are entered only if they are shown."""
     # Before version 14.2 of rich, a progress that is disabled ends with an empty line.
     return progress if shown else nullcontext(progress)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from hndsr_client._raster.results import RasterResult
 from hndsr_client.batch import FileOutcome
 from hndsr_client.errors import HndsrError, ServiceError
 from hndsr_client.results import (
@@ -29,14 +30,14 @@ SPANS = "row_spans", "column_spans"
 
 def as_json(result: ServiceInfo | Plan | UpscaleMetadata | Quality, **more: object) -> str:
     """A result, with further facts, as one JSON object; fractions, decimals and infinity are text."""
-    return json.dumps(_plain(asdict(result) | more), default=str, indent=2)
+    return json.dumps(plain(asdict(result) | more), default=str, indent=2)
 
 
 def stream_json(result: StreamResult, *, destination: str) -> str:
     """What was done to an array, as one JSON object; its tiles are counted, not listed."""
     facts = {field.name: getattr(result, field.name) for field in fields(result) if field.name not in PIXELS}
     plan = {name: value for name, value in asdict(result.plan).items() if name not in SPANS}
-    return json.dumps(_plain(facts | {"plan": plan, "destination": destination}), default=str, indent=2)
+    return json.dumps(plain(facts | {"plan": plan, "destination": destination}), default=str, indent=2)
 
 
 def outcome_json(outcome: FileOutcome) -> str:
@@ -46,8 +47,8 @@ def outcome_json(outcome: FileOutcome) -> str:
         "destination": str(outcome.destination),
         "status": _status(outcome),
         "elapsed_s": outcome.elapsed_s,
-        "error": None if outcome.error is None else _error_facts(outcome.error),
-        "metadata": None if outcome.metadata is None else _plain(asdict(outcome.metadata)),
+        "error": None if outcome.error is None else error_facts(outcome.error),
+        "metadata": None if outcome.metadata is None else plain(asdict(outcome.metadata)),
     }
     return json.dumps(facts, default=str)
 
@@ -63,8 +64,8 @@ def upscaled_line(metadata: UpscaleMetadata, *, destination: str, elapsed_s: flo
     height_px, width_px = metadata.target_height_px, metadata.target_width_px
     return (
         f"{destination}: {height_px} x {width_px} px (height x width), "
-        f"{_count(metadata.windows, 'window')} ({metadata.computed_windows} computed), "
-        f"{_speed(height_px * width_px, elapsed_s)}, {metadata.model} {_short(metadata.revision)}"
+        f"{count(metadata.windows, 'window')} ({metadata.computed_windows:,} computed), "
+        f"{speed(height_px * width_px, elapsed_s)}, {metadata.model} {short(metadata.revision)}"
     )
 
 
@@ -72,11 +73,11 @@ def streamed_line(result: StreamResult, *, destination: str, made_px: int) -> st
     """What was done to an array, on one line; the speed is of the pixels that this run made."""
     plan = result.plan
     height_px, width_px = plan.target_height_px, plan.target_width_px
-    resumed = f" ({result.resumed_tiles} resumed)" * bool(result.resumed_tiles)
+    resumed = f" ({result.resumed_tiles:,} resumed)" * bool(result.resumed_tiles)
     return (
         f"{destination}: {height_px} x {width_px} px (height x width), {height_px * width_px / 1e6:.3g} Mpx, "
-        f"{_count(result.tiles, 'tile')}{resumed}, {_speed(made_px, result.elapsed_s)}, "
-        f"{_hit_rate(result)}{plan.model} {_short(plan.revision)}"
+        f"{count(result.tiles, 'tile')}{resumed}, {speed(made_px, result.elapsed_s)}, "
+        f"{hit_rate(result)}{plan.model} {short(plan.revision)}"
     )
 
 
@@ -86,8 +87,8 @@ def batch_line(outcomes: Sequence[FileOutcome], *, elapsed_s: float) -> str:
     target_px = sum(metadata.target_height_px * metadata.target_width_px for metadata in made)
     skipped, failed = sum(outcome.skipped for outcome in outcomes), sum(not outcome.ok for outcome in outcomes)
     return (
-        f"{len(made)} of {_count(len(outcomes), 'file')} upscaled{f', {skipped} skipped' * bool(skipped)}"
-        f"{f', {failed} failed' * bool(failed)}, {_speed(target_px, elapsed_s)}"
+        f"{len(made)} of {count(len(outcomes), 'file')} upscaled{f', {skipped} skipped' * bool(skipped)}"
+        f"{f', {failed} failed' * bool(failed)}, {speed(target_px, elapsed_s)}"
     )
 
 
@@ -111,8 +112,8 @@ def plan_line(plan: Plan, limits: Limits) -> str:
     tiles = len(plan.row_spans) * len(plan.column_spans)
     return (
         f"{plan.target_height_px} x {plan.target_width_px} px (height x width), "
-        f"{_count(tiles, 'tile')}, {_count(plan.windows, 'window')}, "
-        f"about {plan.estimated_time_s:.1f} s if the server is idle, {plan.model} {_short(plan.revision)}"
+        f"{count(tiles, 'tile')}, {count(plan.windows, 'window')}, "
+        f"about {plan.estimated_time_s:.1f} s if the server is idle, {plan.model} {short(plan.revision)}"
         f"{_excess(plan, limits)}"
     )
 
@@ -121,6 +122,44 @@ def info_text(info: ServiceInfo) -> str:
     """Models and limits, a line each."""
     models = "\n".join(_model_lines(model, default=model.name == info.default_model) for model in info.models)
     return f"gateway {info.gateway_version}\n{models}\n{_limits_line(info.limits)}"
+
+
+def count(number: int, unit: str) -> str:
+    """A number of things, with a comma at each thousand."""
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
+
+
+def short(revision: str) -> str:
+    """As much of a revision as tells it from others."""
+    return revision[:REVISION_LENGTH]
+
+
+def speed(target_px: int, elapsed_s: float) -> str:
+    """How long it took to make these pixels, and how many that is a second."""
+    return f"{elapsed_s:.2f} s, {target_px / 1e6 / max(elapsed_s, 1e-9):.3g} Mpx/s"
+
+
+def hit_rate(result: StreamResult | RasterResult) -> str:
+    """How many windows came from the cache; nothing where none is known to have been needed."""
+    needed = result.cache_hits + result.computed_windows + result.empty_windows
+    return f"{100 * result.cache_hits / needed:.0f} % of {count(needed, 'window')} cached, " if needed else ""
+
+
+def error_facts(error: HndsrError) -> dict[str, str | None]:
+    """What programs are told of an error."""
+    reason = error.reason if isinstance(error, ServiceError) else None
+    return {"type": type(error).__name__, "message": str(error), "reason": reason}
+
+
+def plain(value: Any) -> Any:
+    """The value with numbers that JSON does not have as text, as in the JSON of protocol buffers."""
+    if isinstance(value, dict):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
+    return value
 
 
 def _excess(plan: Plan, limits: Limits) -> str:
@@ -143,31 +182,13 @@ def _model_lines(model: ModelInfo, *, default: bool) -> str:
     return (
         f"{model.name}{' (default)' if default else ''}: {model.description}\n"
         f"  scale {model.min_scale} to {model.max_scale}, window {model.window_px} px, stride {model.stride_px} px\n"
-        f"  {model.engine} on {model.device}, revision {_short(model.revision)}"
+        f"  {model.engine} on {model.device}, revision {short(model.revision)}"
         f"{_options(model.default_options) if model.generative else ''}"
     )
 
 
 def _options(options: Options) -> str:
     return f"\n  defaults: steps {options.steps}, texture {options.texture}, seed {options.seed}"
-
-
-def _count(number: int, unit: str) -> str:
-    return f"{number} {unit}{'' if number == 1 else 's'}"
-
-
-def _short(revision: str) -> str:
-    return revision[:REVISION_LENGTH]
-
-
-def _speed(target_px: int, elapsed_s: float) -> str:
-    return f"{elapsed_s:.2f} s, {target_px / 1e6 / max(elapsed_s, 1e-9):.3g} Mpx/s"
-
-
-def _hit_rate(result: StreamResult) -> str:
-    """How many windows came from the cache; nothing where none is known to have been needed."""
-    needed = result.cache_hits + result.computed_windows + result.empty_windows
-    return f"{100 * result.cache_hits / needed:.0f} % of {_count(needed, 'window')} cached, " if needed else ""
 
 
 def _decibels(psnr_db: float) -> str:
@@ -182,17 +203,3 @@ def _status(outcome: FileOutcome) -> str:
     if not outcome.ok:
         return "failed"
     return "skipped" if outcome.skipped else "done"
-
-
-def _error_facts(error: HndsrError) -> dict[str, str | None]:
-    reason = error.reason if isinstance(error, ServiceError) else None
-    return {"type": type(error).__name__, "message": str(error), "reason": reason}
-
-
-def _plain(value: Any) -> Any:
-    """The value with infinity as text, as in the JSON of protocol buffers: JSON has no number for it."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    return "Infinity" if value == math.inf else value

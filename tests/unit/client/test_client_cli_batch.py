@@ -180,6 +180,12 @@ def test_batch_help_says_what_its_exit_code_means(capsys: pytest.CaptureFixture[
     assert "1, 2, 6, 3, 5, 4" in capsys.readouterr().out
 
 
+def test_batch_help_says_what_keeps_the_georeference(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["batch", "--help"])
+    assert "hndsr upscale SRC [SRC ...] FOLDER/" in capsys.readouterr().out
+
+
 def test_batch_interrupted_ends_without_traceback_or_file(
     batch: list[str], service: NearestServicer, folder: Path
 ) -> None:

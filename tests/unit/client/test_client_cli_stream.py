@@ -174,28 +174,42 @@ def test_upscale_replaces_an_array_when_told(upscale: list[str], made: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("option", "name"),
+    ("option", "refusal"),
     [
-        (["--quality", "80"], "--quality"),
-        (["--lossless"], "--lossless or --lossy"),
-        (["--lossy"], "--lossless or --lossy"),
-        (["--reference", "truth.png"], "--reference"),
+        (["--quality", "80"], "--quality goes with image files and rasters alone"),
+        (["--lossless"], "--lossless or --lossy goes with image files alone"),
+        (["--lossy"], "--lossless or --lossy goes with image files alone"),
+        (["--reference", "truth.png"], "--reference goes with image files alone"),
+        (["--bands", "4,3,2"], "--bands goes with rasters alone"),
+        (["--window", "0,0,9,9"], "--window goes with rasters alone"),
+        (["--no-overviews"], "--no-overviews goes with rasters alone"),
+        (["--dry-run"], "--dry-run goes with rasters alone"),
     ],
     ids=str,
 )
-def test_exit_code_of_an_option_of_image_files(
-    upscale: list[str], option: list[str], name: str, capsys: pytest.CaptureFixture[str]
+def test_exit_code_of_an_option_that_is_not_of_arrays(
+    upscale: list[str], option: list[str], refusal: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = main([*upscale, *option])
-    assert (code, capsys.readouterr().err) == (2, f"hndsr: error: {name} goes with image files alone\n")
+    assert (code, capsys.readouterr().err) == (2, f"hndsr: error: {refusal}\n")
 
 
-@pytest.mark.parametrize("option", [["--mask", "mask.npy"], ["--restart"], ["--tile-cores", "1"]], ids=str)
-def test_exit_code_of_an_option_of_arrays(
-    target: str, source: Path, folder: Path, option: list[str], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("option", "kinds"),
+    [
+        (["--mask", "mask.npy"], ".npy files"),
+        (["--restart"], ".npy files and rasters"),
+        (["--tile-cores", "1"], ".npy files and rasters"),
+        (["--compress", "zstd"], "rasters"),
+        (["--json-lines"], "rasters"),
+    ],
+    ids=str,
+)
+def test_exit_code_of_an_option_that_is_not_of_image_files(
+    option: list[str], kinds: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = main(["upscale", str(source), str(folder / "made.png"), "--target", target, *option])
-    assert (code, capsys.readouterr().err) == (2, f"hndsr: error: {option[0]} goes with .npy files alone\n")
+    code = main(["upscale", "source.png", "made.png", *option])
+    assert (code, capsys.readouterr().err) == (2, f"hndsr: error: {option[0]} goes with {kinds} alone\n")
 
 
 @pytest.mark.parametrize("names", [("a.npy", "b.png"), ("a.png", "b.npy"), ("a.tif", "b.NPY")], ids=" ".join)
@@ -203,7 +217,7 @@ def test_exit_code_of_an_array_and_an_image_file(names: tuple[str, str], capsys:
     code = main(["upscale", *names])
     assert (code, capsys.readouterr().err) == (
         2,
-        "hndsr: error: SRC and DST are either both .npy files or both image files\n",
+        "hndsr: error: SRC and DST are either both .npy files or neither is\n",
     )
 
 

@@ -1,0 +1,54 @@
+"""What subcommands of `hndsr` share: the client that their options name, and the standard output."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from hndsr_client._progress import waiting
+from hndsr_client.client import Client
+from hndsr_client.connection import Tls
+from hndsr_client.errors import ArgumentError
+
+PARAMETERS = "scale", "steps", "texture", "seed", "model"
+
+
+def connect(arguments: argparse.Namespace, *, shown: bool) -> Client:
+    """The client of the service that is named, or of a gateway that is started now."""
+    if arguments.embedded and (arguments.tls or arguments.ca or arguments.metadata):
+        raise ArgumentError("--tls, --ca and --metadata go with --target, not with --embedded")
+    if not arguments.embedded:
+        return Client(
+            arguments.target, timeout_s=arguments.timeout, tls=_tls(arguments), metadata=dict(arguments.metadata)
+        )
+    with waiting("starting a gateway on this machine", shown=shown):
+        return Client.embedded(timeout_s=arguments.timeout)
+
+
+def given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """What was given for each of these, None where nothing was."""
+    return {name: getattr(arguments, name) for name in names}
+
+
+def way_on(arguments: argparse.Namespace, *, begun: bool) -> str:
+    """How to go on with a job that was ended."""
+    command = "the same command without --restart" if arguments.restart and begun else "the same command"
+    return f"{command} goes on with what is missing"
+
+
+def put(text: str) -> None:
+    """Write a line to the standard output."""
+    if sys.stdout is None:  # the shell's `>&-`
+        raise BrokenPipeError
+    sys.stdout.write(f"{text}\n")
+
+
+def put_now(text: str) -> None:
+    """The same, for whoever reads along."""
+    put(text)
+    sys.stdout.flush()
+
+
+def _tls(arguments: argparse.Namespace) -> bool | Tls:
+    return arguments.tls if arguments.ca is None else Tls(root_certificates=arguments.ca)
