@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+import rasters
 from PIL import Image
 
 from hndsr_client import Client
@@ -30,6 +32,7 @@ NEEDS_NODE = needs("node", missing=shutil.which("node") is None)
 PYTHON = [sys.executable, str(EXAMPLES / "python" / "upscale.py")]
 ASYNC = [sys.executable, str(EXAMPLES / "python" / "upscale_async.py")]
 SCENE = [sys.executable, str(EXAMPLES / "python" / "scene.py")]
+RASTER = [sys.executable, str(EXAMPLES / "python" / "raster.py")]
 CURL = pytest.param(
     ["bash", str(EXAMPLES / "curl" / "upscale.sh")],
     id="curl",
@@ -110,6 +113,26 @@ def test_scene_example_writes_the_pixels_that_the_sdk_gets(address: str, tmp_pat
     assert result.returncode == 0, result.stderr
     with Client(address) as client:
         np.testing.assert_array_equal(np.load(tmp_path / "target.npy"), client.upscale(source, scale=3.5).image)
+
+
+def test_raster_example_writes_the_pixels_that_the_sdk_gets(address: str, tmp_path: Path) -> None:
+    source = rasters.rgb(tmp_path)
+    result = run(*RASTER, address, source, tmp_path / "target.tif", "2.5")
+    assert result.returncode == 0, result.stderr
+    with Client(address) as client, rasterio.open(source) as before, rasterio.open(tmp_path / "target.tif") as after:
+        pixels = np.ascontiguousarray(before.read().transpose(1, 2, 0))
+        np.testing.assert_array_equal(after.read().transpose(1, 2, 0), client.upscale(pixels, scale=2.5).image)
+
+
+def test_raster_example_says_that_all_is_as_it_was_made(address: str, tmp_path: Path) -> None:
+    result = run(*RASTER, address, rasters.rgb(tmp_path), tmp_path / "target.tif", "4")
+    assert result.stdout.splitlines()[-1] == "all of it is as it was made", result.stderr
+
+
+def test_raster_example_says_the_remedy_when_the_raster_is_refused(address: str, tmp_path: Path) -> None:
+    result = run(*RASTER, address, rasters.palette(tmp_path), tmp_path / "target.tif")
+    assert result.returncode == 1
+    assert "gdal_translate" in result.stderr
 
 
 def test_async_example_writes_the_pictures_that_the_sdk_gets(address: str, sources: list[Path], tmp_path: Path) -> None:
