@@ -92,6 +92,10 @@ bench: $(DONE)/own $(DONE)/dev ## Measure latency and throughput on this machine
 bench-scale: $(DONE)/own $(DONE)/dev ## Measure streams of up to a gigapixel: memory, throughput, fairness (15 min, 4 GB)
 	@$(BIN)/python benchmarks/run.py --only scale $(ARGS)
 
+.PHONY: bench-rasters
+bench-rasters: $(DONE)/own $(DONE)/dev ## Measure rasters: where the time goes, memory (5 min, 6 GB)
+	@$(BIN)/python benchmarks/run.py --only rasters $(ARGS)
+
 # Generates the stubs into the folder $(1), which is absolute or relative to proto/.
 generate = (cd proto && ../.venv/proto/bin/python -W ignore -m grpc_tools.protoc -I. \
 	--python_out="$(1)" --pyi_out="$(1)" --grpc_python_out="$(1)" $(CONTRACT))

@@ -14,6 +14,7 @@ from typing import Any
 import concurrency
 import install
 import machine
+import rasters
 import refusals
 import scale
 import seams
@@ -27,13 +28,14 @@ SECTIONS: dict[str, Callable[[], dict[str, Any]]] = {
     "refusals": refusals.measure,
     "install": install.measure,
     "scale": scale.measure,
+    "rasters": rasters.measure,
 }
-ALONE = {"scale"}
+ALONE = {"scale", "rasters"}
 """What takes so long that it is measured only where it is asked for."""
 INTRODUCTION = """# Benchmarks
 
-Written by `make bench` (`make bench ARGS="--only stack"` for a part) and `make bench-scale`; the numbers are also in
-`benchmarks.json`.
+Written by `make bench` (`make bench ARGS="--only stack"` for a part), `make bench-scale` and `make bench-rasters`; the
+numbers are also in `benchmarks.json`.
 Other machines give other seconds; the ratios are made in one run and travel better.
 """
 
@@ -62,6 +64,7 @@ def page(results: dict[str, Any]) -> str:
         "refusals": _refusals,
         "install": _install,
         "scale": _scale,
+        "rasters": _rasters,
     }
     parts = [INTRODUCTION, *(writers[name](results[name]) for name in writers if name in results)]
     return "\n".join(parts)
@@ -198,6 +201,34 @@ while a thumbnail was under way should be 1:
 | model | alone: median, p95, longest | beside a stream | a tile | longest wait | tiles meanwhile: mean, most |
 |---|---|---|---|---|---|
 {waits}"""
+
+
+def _rasters(result: dict[str, Any]) -> str:
+    sizes = "".join(
+        f"| {row['megapixels']:,} Mpx | {row['tiles']:,} | {row['wall_s']:,.1f} s "
+        f"| {_stages(row['stages_s'])} s "
+        f"| {row['array_s']:,.1f} s | {row['wall_s'] / row['array_s']:.2f} | {row['size_bytes'] / 1e6:,.0f} MB "
+        f"| {_footprint(row['gateway_mib'])} | {_footprint(row['sdk_mib'])} | {row['sdk_mib']['tree']:,.0f} |\n"
+        for row in result["sizes"]
+    )
+    growth = result["growth_mib"]
+    return f"""## Rasters
+
+{_where(result)}
+GeoTIFF of 16 bits, three bands, nodata, into a Cloud-Optimized GeoTIFF at scale 4 by the model `bicubic`, beside the
+same samples from .npy into .npy; all files on one disk. Where the time goes: value ranges measured, upscaled, written
+with overviews and deflate, read back and checked. Memory in MiB as above; last, the SDK with the process that writes.
+
+| target | tiles | wall | stages | array alone | ratio | size | gateway | SDK | with the writer |
+|---|---|---|---|---|---|---|---|---|---|
+{sizes}
+From the smaller to the larger the gateway's peak grows by {growth["gateway"]:,.0f} MiB and the SDK's by
+{growth["sdk"]:,.0f} MiB.
+"""
+
+
+def _stages(seconds: dict[str, float]) -> str:
+    return ", ".join(f"{seconds[stage]:,.1f}" for stage in rasters.STAGES)
 
 
 def _footprint(memory: dict[str, float]) -> str:
