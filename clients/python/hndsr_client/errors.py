@@ -121,13 +121,15 @@ class SourceChangedError(JobError):
     """
 
     def __init__(self, *, path: str | os.PathLike[str], tile: tuple[int, int] | None = None) -> None:
-        what = "the source was changed while it was read" if tile is None else _tile_changed(tile)
-        super().__init__(path=path, problem=f"{what}; {BEGIN_ANEW}")
+        super().__init__(path=path, problem=_CHANGED_MEANWHILE if tile is None else _changed_tile(tile))
         self.tile: tuple[int, int] | None = tile
 
 
-def _tile_changed(tile: tuple[int, int]) -> str:
-    return f"the source of tile {tile[0]}, {tile[1]} is not what it was when the job was begun"
+_CHANGED_MEANWHILE = "was changed while it was read; the same call again compares it with what is done, and goes on"
+
+
+def _changed_tile(tile: tuple[int, int]) -> str:
+    return f"the source of tile {tile[0]}, {tile[1]} is not what it was when the job was begun; {BEGIN_ANEW}"
 
 
 def _shown(fact: object) -> str:

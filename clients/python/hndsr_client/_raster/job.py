@@ -25,10 +25,11 @@ from hndsr_client._raster.results import RasterProgress, RasterResult, Stage
 from hndsr_client._raster.space import check_space
 from hndsr_client._raster.verify import verify
 from hndsr_client._raster.works import Works
+from hndsr_client._stream.asked import Fact
 from hndsr_client._stream.delivery import Delivery, Order
 from hndsr_client._stream.journal import begun_for
 from hndsr_client._stream.recovery import Recovery
-from hndsr_client.errors import ArgumentError, DestinationError, JobInUseError, JobMismatchError, LocalFileError
+from hndsr_client.errors import AnswerError, ArgumentError, DestinationError, JobMismatchError, LocalFileError
 from hndsr_client.results import Plan, Progress, StreamResult
 
 AnySource = str | os.PathLike[str] | RasterSource
@@ -96,7 +97,10 @@ class RasterJob(AbstractContextManager["RasterJob"]):
             self._place = Place(order.target, self._format, files=self.reading.dataset.files)
             self._works = Works(self._place.path if order.job is None else Path(order.job), len(self.reading.triples))
             self._check_place()
-            self._lock = stack.enter_context(Lock(self._works.lock_path))
+            self._locks = [stack.enter_context(Lock(path)) for path in self._lock_paths]
+            self._place.restore()
+            self._check_place(locked=True)
+            self._resumes = order.resume and self._works.has_tiles
             self._stack = stack.pop_all()
 
     def __exit__(self, *error: object) -> None:
@@ -114,16 +118,25 @@ class RasterJob(AbstractContextManager["RasterJob"]):
             JobMismatchError: The earlier run was begun for something else.
             ArgumentError: Outliers make the steps between values too coarse.
         """
-        journal = self._works.journals[0]
-        noted = begun_for(journal) if self._order.resume else None
+        noted = self._noted()
         if noted is None:
+            self._resumes = False
+            self._works.remove_others()
             spans = self.reading.measure(lambda done, total: self._tell("measuring", done, total))
         else:
-            for what, asked in self.reading.choices(0).items():
-                if noted.get(what) != asked:
-                    raise JobMismatchError(path=journal, what=what, journal=noted.get(what), asked=asked)
             spans = spans_of(noted["measured"])
         self.reading.settle(spans)
+
+    def _noted(self) -> dict[str, Fact] | None:
+        """What the first journal says that can be gone on with, None where there is nothing to go on with."""
+        notes = [begun_for(journal) if self._resumes else None for journal in self._works.journals]
+        if notes[0] is None:
+            return None
+        for index, (journal, noted) in enumerate(zip(self._works.journals, notes, strict=True)):
+            for what, asked in self.reading.choices(index).items():
+                if noted is not None and noted.get(what) != asked:
+                    raise JobMismatchError(path=journal, what=what, journal=noted.get(what), asked=asked)
+        return notes[0]
 
     def deliveries(self, recovery: Callable[[], Recovery]) -> Iterator[Callable[[], Delivery]]:
         """What makes the delivery of each triple of bands, once that of the one before was run to its end."""
@@ -159,16 +172,17 @@ class RasterJob(AbstractContextManager["RasterJob"]):
             compose(
                 composition,
                 self._place.part,
-                held=[self._lock.descriptor],
+                held=[lock.descriptor for lock in self._locks],
                 on_progress=lambda done: self._tell("writing", done, None),
             )
             checked = verify(self._place.part, on_progress=lambda px: self._tell("checking", px, total_px))
             if not checked.ok:
                 raise LocalFileError(path=self._place.part, problem="what was written is not what was made; try again")
+            # Said before it is done, so that a run that is killed in between leaves nothing that looks unfinished.
+            self._works.add_published(self._place.part, invalid_px=self._invalid_px)
             self._place.publish()
         finally:
             self._place.discard()
-        self._works.add_published(self._place.path, invalid_px=self._invalid_px)
         self._works.remove()
 
     def result(self) -> RasterResult:
@@ -200,15 +214,26 @@ class RasterJob(AbstractContextManager["RasterJob"]):
     def _invalid_px(self) -> int:
         return max(one.invalid_px for one in self._results)
 
-    def _check_place(self) -> None:
+    @property
+    def _lock_paths(self) -> list[Path]:
+        """One of the target, and one of the job if that is elsewhere."""
+        return list(dict.fromkeys((self._place.lock_path, self._works.lock_path)))
+
+    def _check_place(self, *, locked: bool = False) -> None:
         try:
             self._place.check()
         except DestinationError:
-            # An earlier run may have been cut off when all that was left was to tidy up.
-            with suppress(JobInUseError), Lock(self._works.lock_path):
-                if self._works.is_published_as(self._place.path):
-                    self._works.remove()
+            with ExitStack() as stack, suppress(LocalFileError):
+                for path in () if locked else self._lock_paths:
+                    stack.enter_context(Lock(path))
+                self._tidy_up()
             raise
+
+    def _tidy_up(self) -> None:
+        """End what an earlier run has begun to end: the target has its name."""
+        if self._works.is_published_as(self._place.path):
+            self._place.tidy()
+            self._works.remove()
 
     def _delivery(self, index: int, recovery: Callable[[], Recovery]) -> Delivery:
         return Delivery(self._stream_order(index), recovery())
@@ -220,7 +245,7 @@ class RasterJob(AbstractContextManager["RasterJob"]):
             mask=source.mask,
             parameters=build_parameters(**self._parameters(index)),
             job=self._works.jobs[index],
-            resume=self._order.resume,
+            resume=self._resumes,
             cores_per_tile=self._plans[0].cores_per_tile if self._plans else self._order.cores_per_tile,
             kept=self.reading.form(index),
             notes=self.reading.notes(index),
@@ -239,6 +264,8 @@ class RasterJob(AbstractContextManager["RasterJob"]):
 
     def _take_plan(self, plan: Plan) -> None:
         """Refuse what has no room before anything is written."""
+        if self._plans and plan.row_spans + plan.column_spans != self._plans[0].row_spans + self._plans[0].column_spans:
+            raise AnswerError("the server cuts the next bands otherwise than the first; begin anew")
         if not self._plans:
             raster = self._target_raster(plan)
             check_target(raster, self._order.target)

@@ -32,8 +32,11 @@ class Lock(AbstractContextManager["Lock"]):
 
     def close(self) -> None:
         """Let go of it. Closing twice is fine."""
-        if self.descriptor >= 0:
+        if self.descriptor < 0:
+            return
+        try:
             with local(self._path):
                 self._path.unlink(missing_ok=True)
+        finally:
             os.close(self.descriptor)
             self.descriptor = -1

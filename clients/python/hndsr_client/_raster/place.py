@@ -23,6 +23,7 @@ class Place:
     Attributes:
         path: Where it will be; a link is followed, so that it stays a link.
         part: Where it is written.
+        lock_path: The file that is locked by who makes it.
     """
 
     def __init__(self, target: RasterTarget, file_format: RasterFormat, *, files: Iterable[Path]) -> None:
@@ -40,6 +41,8 @@ class Place:
         with local(target.path):
             self.path = Path(os.path.realpath(target.path))
         self.part = self.path.with_name(f"{self.path.name}.hndsr-part")
+        self.lock_path = self.path.with_name(f"{self.path.name}.hndsr-lock")
+        self._old = self.path.with_name(f"{self.path.name}.hndsr-old")
 
     @property
     def size_bytes(self) -> int:
@@ -47,6 +50,16 @@ class Place:
         with local(self.path):
             files = self.path.rglob("*") if self._is_folder else [self.path]
             return sum(file.stat().st_size for file in files if file.is_file())
+
+    def restore(self) -> None:
+        """Bring back what was to be replaced by a run that was killed just then.
+
+        Raises:
+            LocalFileError: It cannot be named so.
+        """
+        with local(self.path):
+            if self._old.exists() and not os.path.lexists(self.path):
+                self._old.rename(self.path)
 
     def check(self) -> None:
         """Refuse what must not be written to.
@@ -60,7 +73,7 @@ class Place:
                 is_inside = self._is_folder and self.path in file.resolve().parents
                 if is_inside or is_same(file, self.path):
                     raise DestinationError(path=self._target.path, problem=f"{SOURCE}; name another destination")
-        if self._is_folder and self.path.is_dir():
+        if self._is_folder and os.path.lexists(self.path):
             self._check_folder()
         else:
             Destination(self._target.path, source=None, overwrite=self._target.overwrite)
@@ -78,9 +91,14 @@ class Place:
         else:
             self._check_sidecars()
             Destination(self._target.path, source=None, overwrite=self._target.overwrite).publish(self.part)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what belonged to a target that was replaced."""
         for sidecar in self._sidecars():
             with local(sidecar):
                 sidecar.unlink(missing_ok=True)
+        shutil.rmtree(self._old, ignore_errors=True)
 
     def discard(self) -> None:
         """Remove what was not named, or has got its name."""
@@ -91,27 +109,25 @@ class Place:
                 self.part.unlink(missing_ok=True)
 
     def _publish_folder(self) -> None:
-        old = self.path.with_name(f"{self.path.name}.hndsr-old")
         with local(self.path):
-            if old.exists():
-                shutil.rmtree(old)
+            shutil.rmtree(self._old, ignore_errors=True)
             if os.path.lexists(self.path):
                 self._check_folder()
-                self.path.rename(old)
+                self.path.rename(self._old)
             try:
                 self.part.rename(self.path)
-            except OSError:
-                if old.exists():
-                    old.rename(self.path)
+            except BaseException:
+                self.restore()
                 raise
             sync_folder(self.path.parent)
-            shutil.rmtree(old, ignore_errors=True)
 
     def _check_folder(self) -> None:
         if not self._target.overwrite:
             raise DestinationError(
                 path=self._target.path, problem="exists; allow overwriting it or name another destination"
             )
+        if not self.path.is_dir():
+            raise LocalFileError(path=self._target.path, problem="is no folder, as zarr is; name another destination")
         with local(self.path):
             is_store = any((self.path / name).exists() for name in (".zgroup", ".zarray", "zarr.json"))
             if not is_store and any(self.path.iterdir()):

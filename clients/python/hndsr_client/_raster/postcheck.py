@@ -146,8 +146,8 @@ def _is_same_number(wanted: float | None, kept: float | None) -> bool:
 
 
 def _is_same_color(wanted: str, kept: ColorInterp) -> bool:
-    # A TIFF's only band, or its first, is gray where nothing is said of it.
-    return wanted == kept.name or (wanted == "undefined" and kept.name == "gray")
+    # So a TIFF calls its first band, and the others, where nothing was said of them.
+    return wanted == kept.name or wanted in {"undefined", "gray"}
 
 
 def _is_same_validity(dataset: Any, raster: Raster) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import astuple
 from fractions import Fraction
@@ -70,7 +70,8 @@ class Reading(AbstractContextManager["Reading"]):
             truth = target_validity(raster, self.triples, choice.nodata, polygons=self.region.has_polygons, lossy=lossy)
             self.validity: Validity = truth[0]
             self.nodata = truth[1]
-            _check_ranges(choice.ranges, band_numbers(raster))
+            read = sorted({band for triple in self.triples for band in triple.bands})
+            _check_ranges(choice.ranges, read, np.dtype(self.dtype))
         except BaseException:
             self.dataset.close()
             raise
@@ -239,7 +240,7 @@ class Reading(AbstractContextManager["Reading"]):
         given = self._given(triple)
         if all(one is not None for one in given):
             return "; ".join(_text(one) for one in given if one is not None)
-        rule = "percentiles " + " to ".join(f"{value:g}" for value in self._choice.percentiles)
+        rule = f"percentiles {_text(self._choice.percentiles)}"
         return "; ".join(rule if one is None else _text(one) for one in given)
 
     def _given(self, triple: Triple) -> tuple[Range | None, ...]:
@@ -253,10 +254,21 @@ class Reading(AbstractContextManager["Reading"]):
         return (ranges,) * 3
 
     def _source(self, triple: Triple, transfer: Transfer) -> TripleSource:
-        nodata = tuple(self._nodata(band) for band in triple.bands)
         return TripleSource(
-            self.dataset, triple.bands, region=self.region, nodata=nodata, rule=self._rule, transfer=transfer
+            self.dataset,
+            triple.bands,
+            region=self.region,
+            nodata={band: self._nodata(band) for band in self._judged(triple)},
+            rule=self._rule,
+            transfer=transfer,
+            masked=self.validity == "mask",
         )
+
+    def _judged(self, triple: Triple) -> tuple[int, ...]:
+        """The bands that decide whether a pixel is valid: of all triples where the target has one mask for all."""
+        if self.validity in {"alpha", "mask"}:
+            return tuple(sorted({band for each in self.triples for band in each.bands}))
+        return triple.bands
 
     def _nodata(self, band: int) -> float | None:
         return band_of(self.raster, band).nodata if self._choice.nodata is None else self._choice.nodata
@@ -289,7 +301,7 @@ def spans_of(note: Fact) -> tuple[Spans, ...]:
 
 
 def _text(ends: Range) -> str:
-    return f"{ends[0]!r} to {ends[1]!r}"
+    return f"{float(ends[0])!r} to {float(ends[1])!r}"
 
 
 def _check_choice(choice: RasterSource, dtype: str) -> None:
@@ -306,19 +318,25 @@ def _check_choice(choice: RasterSource, dtype: str) -> None:
         _check_nodata(choice.nodata, np.dtype(dtype))
 
 
-def _check_ranges(ranges: Range | Mapping[int, Range] | None, bands: tuple[int, ...]) -> None:
-    for band, ends in ranges.items() if isinstance(ranges, Mapping) else ():
+def _check_ranges(ranges: Range | Mapping[int, Range] | None, bands: Sequence[int], dtype: np.dtype[Any]) -> None:
+    """Refuse ranges of bands that are not read, or of values that the type does not have."""
+    if ranges is None:
+        return
+    named = ranges if isinstance(ranges, Mapping) else dict.fromkeys(bands, ranges)
+    for band, ends in named.items():
         if band not in bands:
-            raise ArgumentError(f"ranges names band {band}, the source has {', '.join(map(str, bands))}")
-        _check_ends(f"ranges of band {band}", ends)
-    if ranges is not None and not isinstance(ranges, Mapping):
-        _check_ends("ranges", ranges)
+            raise ArgumentError(f"ranges names band {band}, upscaled are {', '.join(map(str, bands))}")
+        low, high = _check_ends(f"ranges of band {band}", ends)
+        if dtype.kind != "f" and not np.iinfo(dtype).min <= low < high <= np.iinfo(dtype).max:
+            limits = np.iinfo(dtype)
+            raise ArgumentError(f"ranges of band {band} is {ends}, {dtype} goes from {limits.min} to {limits.max}")
 
 
-def _check_ends(name: str, ends: Any) -> None:
+def _check_ends(name: str, ends: Any) -> Range:
     low, high = _numbers(name, ends)
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise ArgumentError(f"{name} is {ends!r}, accepted are two numbers, the lower first")
+    return low, high
 
 
 def _numbers(name: str, ends: Any) -> tuple[float, float]:

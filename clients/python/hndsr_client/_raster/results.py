@@ -52,7 +52,7 @@ class RasterResult:
     out_of_range_samples: int
     """Interpolated, since their source lies outside the ranges; those of tiles that this run made."""
     invalid_px: int
-    """Target pixels without a valid source."""
+    """Target pixels without a valid source, of the triple of bands that has the most."""
     reconnections: int
     cache_hits: int
     computed_windows: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,10 @@ class TripleSource:
         bands: tuple[int, int, int],
         *,
         region: Region,
-        nodata: tuple[float | None, ...],
+        nodata: Mapping[int, float | None],
         rule: NodataRule,
         transfer: Transfer,
+        masked: bool = False,
     ) -> None:
         """Choose what is read; nothing is.
 
@@ -46,19 +48,20 @@ class TripleSource:
             dataset: Where the bands are.
             bands: Their numbers in the file, from 1.
             region: What part of it.
-            nodata: Which value is no data, of each of the bands.
+            nodata: Which value is no data, by the numbers of the bands that decide which pixels are valid: those above,
+                and perhaps others.
             rule: Whether one band that is nodata makes a pixel invalid.
             transfer: How samples travel.
+            masked: Whether there is to be a mask even if every pixel must be valid.
         """
         self._dataset, self._bands, self._region = dataset, bands, region
         self._rule, self._transfer = rule, transfer
-        types = [np.dtype(band_of(dataset.raster, band).dtype) for band in bands]
-        self._floating = any(dtype.kind == "f" for dtype in types)
+        types = {band: np.dtype(band_of(dataset.raster, band).dtype) for band in nodata}
+        self._floating = any(dtype.kind == "f" for dtype in types.values())
         self._nodata = {
-            channel: None if value is None else as_sample(value, types[channel])
-            for channel, value in enumerate(nodata)
-            if bands.index(bands[channel]) == channel
+            band: None if value is None else as_sample(value, types[band]) for band, value in nodata.items()
         }
+        self._masked = masked
         self.shape = (region.height_px, region.width_px, BANDS)
         self.dtype = WIRE_DTYPES[transfer.wire]
         self._lock = threading.Lock()
@@ -85,8 +88,11 @@ class TripleSource:
             LocalFileError: The raster cannot be read.
         """
         there = self._in_raster(window)
-        samples = self._dataset.read(there, self._bands)
-        valid = self._without_nodata(samples)
+        # The bands to upscale come first; others only say what is valid.
+        numbers = (*self._bands, *(band for band in self._nodata if band not in self._bands))
+        samples = self._dataset.read(there, numbers)
+        valid = self._without_nodata({band: samples[..., numbers.index(band)] for band in self._nodata})
+        samples = samples[..., : len(self._bands)]
         for mask in (self._dataset.read_mask(there), self._region.mask(window)):
             if mask is not None:
                 valid &= mask
@@ -111,12 +117,11 @@ class TripleSource:
         except OutOfSpanError as error:
             raise SourceChangedError(path=self._dataset.name) from error
 
-    def _without_nodata(self, samples: Samples) -> Valid:
-        channels = [samples[..., channel] for channel in self._nodata]
-        absent = [_is(plane, value) for plane, value in zip(channels, self._nodata.values(), strict=True)]
+    def _without_nodata(self, planes: Mapping[int, Samples]) -> Valid:
+        absent = [_is(plane, self._nodata[band]) for band, plane in planes.items()]
         invalid = np.logical_and.reduce(absent) if self._rule == "all" else np.logical_or.reduce(absent)
         if self._floating:
-            for plane in channels:
+            for plane in planes.values():
                 invalid |= ~np.isfinite(plane)
         return ~invalid
 
@@ -128,7 +133,7 @@ class TripleSource:
         return slice(top + row, top + row_end), slice(left + column, left + column_end)
 
     def _is_masked(self) -> bool:
-        says = self._dataset.raster.validity in {"alpha", "mask"} or self._region.has_polygons
+        says = self._masked or self._dataset.raster.validity in {"alpha", "mask"} or self._region.has_polygons
         return says or self._floating or any(value is not None for value in self._nodata.values())
 
 

@@ -15,6 +15,7 @@ from hndsr_client._raster.values import as_sample
 from hndsr_client.errors import ArgumentError
 
 _ALPHA_TYPES = ("uint8", "uint16")
+_ALPHA_COUNTS = (1, 3)
 _KEPT_DOMAINS = ("IMAGERY",)
 
 
@@ -61,8 +62,8 @@ def target_validity(
 ) -> tuple[Validity, float | None]:
     """What says which pixels of a target are valid, and the nodata value that it declares, None for none.
 
-    GDAL looks for alpha in uint8 and uint16 alone, and not where a nodata value is declared; and a value is none any
-    more once a lossy compression has changed it.
+    GDAL looks for alpha in uint8 and uint16 alone, beside one or three bands, and not where a nodata value is declared;
+    and a value is none any more once a lossy compression has changed it.
 
     Args:
         source: All of it.
@@ -75,8 +76,8 @@ def target_validity(
         ArgumentError: The type of the samples has no such nodata.
     """
     nodata = target_nodata(source, triples, nodata_choice)
-    dtype = band_of(source, triples[0].written[0]).dtype
-    if source.validity == "alpha" and dtype in _ALPHA_TYPES:
+    dtype, count = band_of(source, triples[0].written[0]).dtype, sum(len(triple.written) for triple in triples)
+    if source.validity == "alpha" and dtype in _ALPHA_TYPES and count in _ALPHA_COUNTS:
         return "alpha", None
     kept = None if lossy else nodata
     if source.validity in {"alpha", "mask"}:

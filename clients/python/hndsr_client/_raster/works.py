@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from hndsr_client._raster.values import TargetForm
 from hndsr_client._raster.vrt import WorkBand
 from hndsr_client._stream.job import job_files, work_layout
-from hndsr_client._stream.journal import Journal, local, published_invalid_px
+from hndsr_client._stream.journal import Journal, count_tiles, local, published_invalid_px
 
 
 class Works:
@@ -67,13 +68,24 @@ class Works:
             with journal:
                 journal.add_published(target, invalid_px=invalid_px)
 
+    @property
+    def has_tiles(self) -> bool:
+        """Whether an earlier run has left anything to go on with."""
+        return job_files(self.jobs[0])["work"].exists() and count_tiles(self.journals[0]) > 0
+
     def remove(self) -> None:
         """Remove all of them, the first job's journal last."""
-        for job in reversed(self.jobs):
-            files = job_files(job)
-            for kind in ("mask", "work", "journal"):
-                with local(files[kind]):
-                    files[kind].unlink(missing_ok=True)
+        self.remove_others()
+        _remove(self.jobs[0])
+
+    def remove_others(self) -> None:
+        """Remove those of the second and all further jobs, of which an earlier run may have had more."""
+        first = self.jobs[0]
+        pattern = re.compile(rf"({re.escape(first.name)}\.\d+)\.hndsr-(?:journal|work|mask)")
+        with local(first):
+            names = [pattern.fullmatch(path.name) for path in first.parent.iterdir()]
+        for name in {match[1] for match in names if match is not None}:
+            _remove(first.with_name(name))
 
     def _sizes(self, size_px: tuple[int, int], forms: Sequence[TargetForm], *, masked: bool) -> dict[Path, int]:
         sizes = {}
@@ -94,6 +106,13 @@ class Works:
             )
             for band in range(form.bands)
         ]
+
+
+def _remove(job: Path) -> None:
+    files = job_files(job)
+    for kind in ("mask", "work", "journal"):
+        with local(files[kind]):
+            files[kind].unlink(missing_ok=True)
 
 
 def _allocated_bytes(file: Path) -> int:

@@ -79,8 +79,16 @@ class Plane:
             return b"".join(os.pread(self._descriptor, length, offset) for offset in self._offsets(window))
 
     def checksum(self, window: Window, before: int = 0) -> int:
-        """CRC-32 of a window, continued from another."""
-        return zlib.crc32(self.read(window), before)
+        """CRC-32 of a window, continued from another; a row is held at a time.
+
+        Raises:
+            LocalFileError: It cannot be read.
+        """
+        length = (window[1].stop - window[1].start) * self._layout.pixel_bytes
+        with local(self.path):
+            for offset in self._offsets(window):
+                before = zlib.crc32(os.pread(self._descriptor, length, offset), before)
+        return before
 
     def sync(self) -> None:
         """Have all that was written on the disk.

@@ -30,6 +30,7 @@ from hndsr_client import (
     verify_raster,
 )
 from hndsr_client._raster.lock import Lock
+from hndsr_client._raster.works import Works
 from hndsr_client.testing import FakeServer
 
 SMALL_TILES = {"scale": 4, "cores_per_tile": 1, "patience_s": 0}
@@ -267,6 +268,124 @@ def test_raster_follows_a_link_to_where_the_target_goes(client: Client, scene: P
 def test_raster_refuses_a_job_that_is_in_use(client: Client, scene: Path, made: Path) -> None:
     with Lock(made.with_name("made.tif.hndsr-lock")), pytest.raises(JobInUseError):
         client.upscale_raster(scene, made, **SMALL_TILES)
+
+
+def test_raster_refuses_a_second_job_of_one_target(client: Client, scene: Path, made: Path, tmp_path: Path) -> None:
+    with Lock(made.with_name("made.tif.hndsr-lock")), pytest.raises(JobInUseError):
+        client.upscale_raster(scene, made, job=tmp_path / "elsewhere", **SMALL_TILES)
+
+
+def test_raster_keeps_its_job_where_it_is_told_to(
+    client: Client, server: FakeServer, scene: Path, made: Path, tmp_path: Path
+) -> None:
+    server.fail_tiles(reason="INTERNAL", after=2)
+    with pytest.raises(ServerError):
+        client.upscale_raster(scene, made, job=tmp_path / "elsewhere", **SMALL_TILES)
+    assert (names(made.parent), (tmp_path / "elsewhere.hndsr-work").exists()) == ([], True)
+    assert client.upscale_raster(scene, made, job=tmp_path / "elsewhere", **SMALL_TILES).resumed_tiles == 2
+
+
+def test_raster_forgets_all_triples_of_a_job_that_is_begun_anew(
+    client: Client, server: FakeServer, tmp_path: Path, made: Path
+) -> None:
+    source = RasterSource(rasters.naip(tmp_path), bands="all")
+    for after, scale, resume in ((5, 3, True), (1, 4, False)):
+        server.fail_tiles(reason="INTERNAL", after=after)
+        with pytest.raises(ServerError):
+            client.upscale_raster(source, made, resume=resume, **{**SMALL_TILES, "scale": scale})
+    assert not made.with_name("made.tif.2.hndsr-work").exists()
+    assert client.upscale_raster(source, made, **SMALL_TILES).resumed_tiles == 1
+
+
+def test_raster_measures_a_source_anew_of_which_nothing_was_done(client: Client, scene: Path, made: Path) -> None:
+    def interrupt(progress: RasterProgress) -> None:
+        if progress.stage == "upscaling":
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        client.upscale_raster(scene, made, on_progress=interrupt, **SMALL_TILES)
+    with rasterio.open(scene, "r+") as source:
+        source.write(source.read() // 60)
+    result = client.upscale_raster(scene, made, **SMALL_TILES)
+    assert result.ranges is not None
+    assert result.ranges[0][1] <= 1000
+
+
+def test_raster_that_was_killed_before_it_tidied_up_is_whole(
+    client: Client, scene: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(_: Works) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Works, "remove", die)
+        with pytest.raises(MemoryError):
+            client.upscale_raster(scene, made, **SMALL_TILES)
+    with pytest.raises(DestinationError, match="exists"):
+        client.upscale_raster(scene, made, **SMALL_TILES)
+    assert (names(made.parent), verify_raster(made).ok) == (["made.tif"], True)
+
+
+def test_raster_has_one_mask_for_all_its_bands(client: Client, tmp_path: Path, made: Path) -> None:
+    source = tmp_path / "four.tif"
+    samples = rasters.pattern(4, (90, 120), "uint16")
+    samples[0, :20, :20] = samples[3, -20:, -20:] = 7
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        rasters.write(source, samples)
+        with rasterio.open(source, "r+") as low:
+            low.write_mask(np.where(np.arange(120) < 60, np.uint8(255), np.uint8(0)) * np.ones((90, 1), np.uint8))
+    result = client.upscale_raster(RasterSource(source, bands="all", nodata=7), made, **SMALL_TILES)
+    with rasterio.open(made) as high:
+        invalid = high.read_masks(4) == 0
+        np.testing.assert_array_equal(high.read_masks(1) == 0, invalid)
+    assert invalid[:80, :80].all()
+    assert invalid[-80:, -80:].all()
+    assert result.invalid_px == np.count_nonzero(invalid)
+
+
+def test_raster_of_bands_of_which_some_have_nodata_is_made_lossy(client: Client, tmp_path: Path, made: Path) -> None:
+    virtual = rasters.virtual(tmp_path)
+    text = virtual.read_text().replace("<ColorInterp>Blue</ColorInterp>", "<NoDataValue>7</NoDataValue>")
+    virtual.write_text(text)
+    client.upscale_raster(RasterSource(virtual, bands=[(1, 2, 3)]), RasterTarget(made, compress="jpeg"), **SMALL_TILES)
+    assert verify_raster(made).ok
+
+
+@pytest.mark.parametrize("choice", [{"ranges": (-5, 70000)}, {"ranges": {2: (0, 70000)}}, {"ranges": {9: (0, 1)}}])
+def test_raster_refuses_ranges_before_it_measures(
+    client: Client, scene: Path, made: Path, choice: dict[str, Any]
+) -> None:
+    told: list[RasterProgress] = []
+    with pytest.raises(ArgumentError, match="ranges"):
+        client.upscale_raster(RasterSource(scene, **choice), made, on_progress=told.append, **SMALL_TILES)
+    assert told == []
+
+
+def test_raster_goes_on_whatever_kind_of_numbers_it_is_told(
+    client: Client, server: FakeServer, scene: Path, made: Path
+) -> None:
+    server.fail_tiles(reason="INTERNAL", after=2)
+    with pytest.raises(ServerError):
+        client.upscale_raster(RasterSource(scene, ranges=(0, 50000)), made, **SMALL_TILES)
+    result = client.upscale_raster(RasterSource(scene, ranges=(0.0, 50000.0)), made, **SMALL_TILES)
+    assert result.resumed_tiles == 2
+
+
+def test_raster_of_zarr_refuses_what_is_no_folder(client: Client, scene: Path, made: Path) -> None:
+    store = made.with_suffix(".zarr")
+    store.write_bytes(b"somebody's")
+    with pytest.raises(LocalFileError, match="no folder"):
+        client.upscale_raster(scene, RasterTarget(store, overwrite=True), **SMALL_TILES)
+    assert store.read_bytes() == b"somebody's"
+
+
+def test_raster_of_zarr_brings_back_what_it_was_about_to_replace(client: Client, scene: Path, made: Path) -> None:
+    store = made.with_suffix(".zarr")
+    client.upscale_raster(scene, store, **SMALL_TILES)
+    store.rename(store.with_name("made.zarr.hndsr-old"))
+    with pytest.raises(DestinationError, match="exists"):
+        client.upscale_raster(scene, store, **SMALL_TILES)
+    assert verify_raster(store).ok
 
 
 def test_raster_of_zarr_takes_the_place_of_another(client: Client, scene: Path, made: Path) -> None:

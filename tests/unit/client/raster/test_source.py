@@ -42,7 +42,7 @@ def source_of(dataset: Dataset, **changes: Any) -> TripleSource:
     spans = ((-1.0, 61.0),) * 3 if raster.dtype.startswith("float") else None
     usual = {
         "region": Region(0, 0, *raster.size_px),
-        "nodata": tuple(raster.bands[band - 1].nodata for band in changes.get("bands", bands)),
+        "nodata": {band: raster.bands[band - 1].nodata for band in changes.get("bands", bands)},
         "rule": "all",
         "transfer": transfer_of(raster.dtype, spans, None),
     }
@@ -71,7 +71,22 @@ def test_source_follows_the_rule_of_nodata(rule: str, invalid: int, dataset: Cou
 
 
 def test_source_counts_a_band_without_nodata_as_valid(dataset: CountingDataset) -> None:
-    mask = source_of(dataset, nodata=(0.0, 0.0, None), rule="all").mask
+    mask = source_of(dataset, nodata={1: 0.0, 2: 0.0, 3: None}, rule="all").mask
+    assert mask is not None
+    assert mask[ALL].all()
+
+
+def test_source_asks_other_bands_what_is_valid(dataset: CountingDataset) -> None:
+    nodata = {1: None, 2: None, 3: 0.0}
+    mask = source_of(dataset, bands=(1, 1, 1), nodata=nodata, rule="any").mask
+    with_all = source_of(dataset, bands=(3, 3, 3), nodata={3: 0.0}, rule="any").mask
+    assert mask is not None
+    assert with_all is not None
+    np.testing.assert_array_equal(mask[ALL], with_all[ALL])
+
+
+def test_source_has_a_mask_when_it_is_to_have_one(dataset: CountingDataset) -> None:
+    mask = source_of(dataset, nodata={1: None, 2: None, 3: None}, masked=True).mask
     assert mask is not None
     assert mask[ALL].all()
 

@@ -69,6 +69,7 @@ def test_target_nodata_refuses_what_the_type_does_not_have(dtype: str, nodata: f
         (source(0.0, None, None, dtype="uint8", validity="alpha", alpha=4), {"polygons": True}, ("alpha", None)),
         (source(0.0, None, None, dtype="int16", validity="alpha", alpha=4), {}, ("mask", 0.0)),
         (source(5.0, None, None, validity="mask"), {"polygons": True}, ("mask", 5.0)),
+        (source(validity="alpha", alpha=4), {"triples": (Triple((1, 2, 2), (0, 1)),)}, ("mask", None)),
         (source(5.0, None, None, validity="mask"), {"lossy": True}, ("mask", None)),
         (source(None, 0.0, None, validity="nodata"), {"polygons": True}, ("nodata", 0.0)),
         (source(None, 0.0, None, validity="nodata"), {"lossy": True}, ("mask", None)),
