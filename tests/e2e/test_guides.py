@@ -32,10 +32,9 @@ QUOTED = re.compile(r"`(hndsr (?:upscale|plan|verify) [^`]+)`")
 LISTED = re.compile(r"\[\"hndsr\",[^\]]*\]")
 NAME = re.compile(r"\$(\w+|\{[^}]*\}|\([^)]*\)|[<^@])")
 
-# Of other people's packages. rioxarray takes the record, which begins with a brace, for a list of numbers.
+# Of other people's packages.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:string or file could not be read:DeprecationWarning"),
 ]
 
 

@@ -67,6 +67,8 @@ def _upscale(arguments: argparse.Namespace) -> int:
 def _kind(arguments: argparse.Namespace) -> str:
     """What is made; GeoTIFF of an image file is one if it is to be compared, else a raster."""
     sources, destination = arguments.sources, arguments.destination
+    if not destination:
+        raise ArgumentError("DST is empty; name the file to make")
     in_folder = is_folder(destination)
     if len(sources) > 1 and not in_folder:
         raise ArgumentError(f"{destination} is no folder, into which several SRC go; name one that exists, or end in /")

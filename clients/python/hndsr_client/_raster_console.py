@@ -35,9 +35,9 @@ def check(arguments: argparse.Namespace, scene: Scene) -> None:
     if not scene.destination or arguments.dry_run:
         geo("reading").Reading(source).close()
         return
-    job, target = geo("job"), target_of(arguments, scene.destination)
-    order = job.order_of(source, target, {}, resume=not arguments.restart)
-    job.RasterJob(order, lambda _: None).close()
+    target = target_of(arguments, scene.destination)
+    order = geo("order").order_of(source, target, {}, resume=not arguments.restart)
+    geo("job").RasterJob(order, lambda _: None).close()
 
 
 def is_skipped(arguments: argparse.Namespace, scene: Scene) -> bool:

@@ -136,7 +136,7 @@ def _tiles(plan: RasterPlan) -> str:
 
 
 def _time(plan: RasterPlan) -> str:
-    about = f"about {_duration(plan.estimated_s)}"
+    about = f"about {_duration(plan.estimated_s)} before it is written"
     if plan.measured_tile_s is None:
         return f"{about} if the server is idle"
     return f"{about} (measured: a tile took {plan.measured_tile_s:.3g} s)"

@@ -44,8 +44,12 @@ def raster_line(outcome: SceneOutcome) -> str:
         f"{outcome.scene.destination}: {size_text(result.height_px, result.width_px)}, "
         f"{count(result.bands, 'band')} of {result.dtype}, {count(result.tiles, 'tile')}{resumed}, "
         f"{speed(outcome.made_px, result.elapsed_s)}, {hit_rate(result)}{bytes_text(result.size_bytes)}, "
-        f"{result.model} {short(result.revision)}{_values(result)}"
+        f"{result.model} {short(result.revision)}{_values(result)}{_emptiness(result)}"
     )
+
+
+def _emptiness(result: RasterResult) -> str:
+    return "\nall of its pixels are invalid" * (result.invalid_px == result.height_px * result.width_px)
 
 
 def raster_json(outcome: SceneOutcome, *, indent: int | None = None) -> str:
@@ -85,10 +89,12 @@ def verification_line(path: str, verification: Verification) -> str:
     if bad:
         verb = "is" if bad == 1 else "are"
         facts.append(f"{bad:,} of {tiles} tiles {verb} not what was made: {_named(verification.bad_tiles)}")
-    if verification.missing_tiles:
+    if verification.unfinished:
         verb = "is" if verification.missing_tiles == 1 else "are"
         missing = f"{verification.missing_tiles:,} of {tiles} tiles {verb} missing"
-        facts.append(f"unfinished: {missing}; the command that began it goes on")
+        written = f"all {tiles} tiles are there, and still to be written"
+        what = missing if verification.missing_tiles else written
+        facts.append(f"unfinished: {what}; the command that began it goes on")
     elif verification.lossy and not bad:
         facts.append(
             f"{count(verification.tiles, 'tile')}; only size and mask could be checked, as its compression is lossy"

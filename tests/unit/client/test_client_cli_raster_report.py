@@ -81,7 +81,9 @@ RASTER_PLAN = RasterPlan(
     estimated_s=40.0,
 )
 RASTER = Raster(size_px=(500, 750), bands=(Band("uint16", nodata=0.0),) * 4, validity="nodata")
-VERIFICATION = Verification(path=Path("a.tif"), tiles=1156, bad_tiles=(), missing_tiles=0, lossy=False)
+VERIFICATION = Verification(
+    path=Path("a.tif"), tiles=1156, bad_tiles=(), missing_tiles=0, unfinished=False, lossy=False
+)
 WKT = 'PROJCRS["WGS 84 / UTM zone 33N",BASEGEOGCRS["WGS 84",ID["EPSG",4326]],ID["EPSG",32633]]'
 
 
@@ -180,14 +182,14 @@ def test_plan_says_what_there_is_and_what_it_takes() -> None:
         "b.tif: 2000 x 3000 px (height x width), 6 Mpx, 4 bands of uint16, with a mask, hndsr 5ca1ab1e5ca1",
         "bands: 1,2,3 and 4,4,4",
         "tiles: 12 (2 x 3, 2 times three bands)",
-        "time: about 40 s if the server is idle",
+        "time: about 40 s before it is written if the server is idle",
         "disk: 48 MB for work files, about 70 MB for the target, 1 GB free",
     ]
 
 
 def test_plan_says_what_a_tile_took() -> None:
     text = raster_plan_text(planned(measured_tile_s=2.1, estimated_s=3725.0))
-    assert "\ntime: about 1:02:05 (measured: a tile took 2.1 s)\n" in text
+    assert "\ntime: about 1:02:05 before it is written (measured: a tile took 2.1 s)\n" in text
 
 
 def test_plan_says_what_an_earlier_run_has_left() -> None:
@@ -260,8 +262,12 @@ def test_plan_json_has_no_number_that_json_does_not_have() -> None:
             "2 of 1,156 tiles are not what was made: row 0 column 4, row 7 column 1",
         ),
         (
-            {"missing_tiles": 12, "tiles": 40},
+            {"missing_tiles": 12, "tiles": 40, "unfinished": True},
             "unfinished: 12 of 40 tiles are missing; the command that began it goes on",
+        ),
+        (
+            {"unfinished": True},
+            "unfinished: all 1,156 tiles are there, and still to be written; the command that began it goes on",
         ),
         ({"lossy": True}, "1,156 tiles; only size and mask could be checked, as its compression is lossy"),
     ],

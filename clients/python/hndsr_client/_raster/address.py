@@ -26,6 +26,7 @@ _SECRET = re.compile(
     r"([\w-]*(?:signature|credential|token|secret|password|userpwd|api[_-]?key)[\w-]*)=[^\s&\"',]+", re.IGNORECASE
 )
 
+_WRAPPERS = re.compile(r"^(?:/vsi(?:zip|gzip|tar|7z|rar|cached)[/?]|/vsisubfile/[^,/]*,|/vsisparse/)+")
 _OF_FOLDERS = {".zarray", ".zgroup", ".zmetadata", "zarr.json"}
 
 
@@ -63,11 +64,9 @@ def public(text: str) -> str:
 
 def file_behind(name: str) -> Path | None:
     """What on this machine holds what GDAL calls so: of an archive, the archive itself, of zarr the folder."""
-    path = Path(re.sub(r"^(/vsi(zip|gzip|tar|7z|rar|subfile|cached)(/|\?)[^/]*)+", "", name))
-    if name.startswith("/vsi"):
-        path = Path(str(path).replace("}", "", 1))
-    if not path.is_absolute():
-        path = Path(name)
+    if is_remote(name):
+        return None
+    path = Path(re.sub(r"[{}]", "", _WRAPPERS.sub("", name)) if name.startswith("/vsi") else name)
     if path.name in _OF_FOLDERS:
         path = path.parent
     for each in (path, *path.parents):

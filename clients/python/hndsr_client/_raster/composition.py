@@ -7,8 +7,11 @@ import json
 import os
 import re
 import shutil
+import signal
+import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +28,8 @@ __all__ = ["Composition", "WorkBand", "compose"]
 
 NO_SPACE = "no space left on device"
 _POLL_S = 0.2
+_PAUSE = 10
+"""Times as long as counting took, nothing is counted again: a folder of zarr may be of many files."""
 # The child takes its modules from where this process does, and nothing from the folder it is started in.
 _START = (
     "import sys; fd, part, *sys.path = sys.argv[1:]; from hndsr_client._raster.convert import main; main(int(fd), part)"
@@ -66,7 +71,8 @@ def compose(
         composition: What it is made of.
         part: The file, or folder, to make; what an earlier child has left there is removed.
         held: Descriptors, for instance of a lock, that the child keeps open as long as it lives.
-        on_progress: Is told how many bytes were written, five times a second.
+        on_progress: Is told how many bytes were written, five times a second; those of many files are counted less
+            often.
 
     Raises:
         LocalFileError: It cannot be made, or its format does not keep all that is said of it; nothing is left.
@@ -109,13 +115,12 @@ def _run(
     composition: Composition, part: Path, *, held: Sequence[int], on_progress: Callable[[int], object]
 ) -> str | None:
     """What went wrong in the child, if anything did."""
-    written = 0
+    written = _Written(part)
     with _child(part, held) as child:
         _tell(child, composition.text())
         while (said := _said(child)) is None:
-            written = max(written, _written_bytes(part))
-            on_progress(written)
-    on_progress(max(written, _written_bytes(part)))
+            on_progress(written.seen())
+    on_progress(written.counted())
     answer, complaints = said
     # What the system said of a write, also of one that GDAL took for done, libtiff says on its standard error alone.
     systems = re.search(r"_tiff\w+: (.+)", complaints)
@@ -123,12 +128,14 @@ def _run(
         return None
     if NO_SPACE in complaints.lower():
         return NO_SPACE
+    if child.returncode == -signal.SIGKILL:
+        return "the process that writes it was killed, perhaps for want of memory; the same call again goes on"
     reason = "" if systems is None else f"{systems[1].rstrip('.').lower()}: "
     try:
         return reason + str(json.loads(answer)["problem"])
     except (ValueError, KeyError, TypeError):
         last = (complaints.strip().splitlines() or ["without a word"])[-1]
-        return f"the process that writes it ended with status {child.returncode}: {last}"
+        return f"{reason}the process that writes it ended with status {child.returncode}: {last}"
 
 
 def _tell(child: subprocess.Popen[str], text: str) -> None:
@@ -176,18 +183,40 @@ def _child(part: Path, held: Sequence[int]) -> Iterator[subprocess.Popen[str]]:
         os.close(kept)
 
 
-def _written_bytes(part: Path) -> int:
-    with contextlib.suppress(OSError):
-        return sum(_size_bytes(path) for path in [part, *_beside(part)])
-    return 0
+@dataclass
+class _Written:
+    """The bytes of what a child makes, which do not become fewer."""
 
+    part: Path
+    size_bytes: int = 0
+    due_s: float = 0.0
+    """When they are counted again."""
 
-def _size_bytes(path: Path) -> int:
-    if not path.is_dir():
+    def seen(self) -> int:
+        """How many they were when they were counted last; that takes a small part of the time alone."""
+        begun_s = time.monotonic()
+        if begun_s >= self.due_s:
+            self.counted()
+            ended_s = time.monotonic()
+            self.due_s = ended_s + _PAUSE * (ended_s - begun_s)
+        return self.size_bytes
+
+    def counted(self) -> int:
+        """How many they are."""
         with contextlib.suppress(OSError):
-            return path.stat().st_size
-        return 0
-    return sum(_size_bytes(one) for one in path.rglob("*") if not one.is_dir())
+            self.size_bytes = max(self.size_bytes, sum(_size_bytes(path) for path in [self.part, *_beside(self.part)]))
+        return self.size_bytes
+
+
+def _size_bytes(path: str | Path) -> int:
+    """Of a file, or of all in a folder; 0 of what is gone meanwhile."""
+    with contextlib.suppress(OSError):
+        state = os.lstat(path)
+        if not stat.S_ISDIR(state.st_mode):
+            return state.st_size
+        with os.scandir(path) as entries:
+            return sum(_size_bytes(entry.path) for entry in entries)
+    return 0
 
 
 def _work_band(facts: dict[str, Any]) -> WorkBand:

@@ -13,9 +13,10 @@ from pathlib import Path
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
+from hndsr_client._core.files import sync
 from hndsr_client._raster.composition import NO_SPACE, Composition
 from hndsr_client._raster.formats import format_of, needed_bytes
-from hndsr_client._raster.geotiff import sync, write_geotiff
+from hndsr_client._raster.geotiff import write_geotiff
 from hndsr_client._raster.postcheck import lost_facts
 from hndsr_client.errors import LocalFileError
 
@@ -31,7 +32,7 @@ def main(watched: int, part: str) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(watched,), daemon=True).start()
-    problem = _converted(Composition.of(sys.stdin.read()), Path(part))
+    problem = converted(Composition.of(sys.stdin.read()), Path(part))
     if problem is not None:
         sys.stdout.write(json.dumps({"problem": problem}))
         sys.stdout.flush()
@@ -44,8 +45,8 @@ def _end_with(watched: int) -> None:
     os._exit(2)
 
 
-def _converted(composition: Composition, part: Path) -> str | None:
-    """Make it, or say why not."""
+def converted(composition: Composition, part: Path) -> str | None:
+    """Make it, have it on the disk, and say nothing; or say why not."""
     try:
         if format_of(composition.target) == "zarr":
             from hndsr_client._raster.zarr_store import write_zarr  # noqa: PLC0415  takes its time, and only here
@@ -55,7 +56,8 @@ def _converted(composition: Composition, part: Path) -> str | None:
         return _geotiff(composition, part)
     except LocalFileError as error:
         return NO_SPACE if _is_full(part, str(error)) else str(error).split(": ", 1)[-1]
-    except (RasterioError, CPLE_BaseError, OSError, ValueError) as error:
+    # rasterio's SystemError is a failure of which GDAL did not say a word.
+    except (RasterioError, CPLE_BaseError, OSError, ValueError, SystemError) as error:
         words = _words(error)
         return NO_SPACE if _is_full(part, words) else words
 
@@ -81,6 +83,8 @@ def _words(error: BaseException) -> str:
     """What GDAL said first: the cause of what it said last."""
     while error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, SystemError):
+        return "GDAL cannot write it"
     return " ".join(str(error).split()) or type(error).__name__
 
 

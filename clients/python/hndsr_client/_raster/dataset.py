@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,10 +22,9 @@ from hndsr_client._raster.address import file_behind, is_remote, local_path, ope
 from hndsr_client._raster.bands import named_bands
 from hndsr_client._raster.choices import RasterSource
 from hndsr_client._raster.depiction import depicted, is_mask
+from hndsr_client._raster.nested import all_files
 from hndsr_client._stream.windows import Window
 from hndsr_client.errors import ArgumentError, LocalFileError, SourceChangedError
-
-State = tuple[int, int, int]
 
 # The main thread's options reach the others: what is remote on one is not to hide the siblings of a file on another.
 _LOCAL_OPTIONS: dict[str, Any] = {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE", "GDAL_CACHEMAX": 256 * 2**20}
@@ -73,6 +74,8 @@ class Dataset(AbstractContextManager["Dataset"]):
         name = os.fsdecode(source.path)
         self.name, self.path = public(name), local_path(name)
         self._opened_as = opened_as(name)
+        if self.path is not None and self.path.exists() and not (self.path.is_file() or self.path.is_dir()):
+            raise LocalFileError(path=self.name, problem="is no regular file")  # a pipe would be waited for
         self._named = named_bands(source.bands)
         self._lock = threading.RLock()
         with self._gdal("cannot be opened"):
@@ -129,7 +132,7 @@ class Dataset(AbstractContextManager["Dataset"]):
         Raises:
             SourceChangedError: One of them is another.
         """
-        if self._states != _states(self.files):
+        if self._state != _state(self.files):
             raise SourceChangedError(path=self.name)
 
     def _open(self) -> Any:
@@ -139,8 +142,8 @@ class Dataset(AbstractContextManager["Dataset"]):
 
     def _describe(self) -> None:
         dataset = self._dataset
-        self.files = _local_files(dataset.files, self.path)
-        self._states = _states(self.files)
+        self.files = _local_files(all_files(dataset.files), self.path)
+        self._state = _state(self.files)
         if dataset.count == 0:
             raise _no_bands(self.name, dataset.subdatasets)
         if dataset.driver in {"Zarr", *_RAW_DRIVERS} and is_remote(self._opened_as):
@@ -203,6 +206,12 @@ def _first_line(error: BaseException) -> str:
 def _no_bands(name: str, parts: Sequence[str]) -> ArgumentError:
     if not parts:
         return ArgumentError(f"{name} has no raster bands")
+    alone = next((public(part) for part in parts if part.endswith(":/raster")), None)
+    if alone is not None:
+        return ArgumentError(
+            f"{name} is zarr with a mask, which GDAL does not apply; make a GeoTIFF in its place, or name {alone} to"
+            " read it without its mask"
+        )
     first = ", ".join(public(part) for part in parts[:_NAMED])
     rest = f" and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
     return ArgumentError(f"{name} holds {len(parts)} rasters; name one of them: {first}{rest}")
@@ -222,20 +231,25 @@ def _local_files(names: Sequence[str], path: Path | None) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(file for file in behind if file is not None))
 
 
-def _states(files: Sequence[Path]) -> dict[Path, State | None]:
-    """Size, time and inode of files, and of all files in folders; None of what is gone."""
-    return {each: _state(each) for file in files for each in (file, *_inside(file))}
+def _state(files: Sequence[Path]) -> bytes:
+    """A digest of the names, sizes, times and inodes of files, and of all files in folders."""
+    digest = hashlib.blake2b()
+    for file in files:
+        digest.update(_said(os.fspath(file)))
+        for folder, folders, names in os.walk(file):
+            folders.sort()
+            for name in sorted(names):
+                digest.update(_said(f"{folder}{os.sep}{name}"))
+    return digest.digest()
 
 
-def _inside(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder):
-        yield from (Path(parent, name) for name in names)
-
-
-def _state(file: Path) -> State | None:
+def _said(path: str) -> bytes:
     try:
-        state = file.stat()
+        state = os.stat(path)  # noqa: PTH116  a folder of zarr may hold many
     except OSError:
-        return None
-    # Reading may leave marks in a folder that are no change of the raster; its files are compared one by one.
-    return (0, 0, state.st_ino) if file.is_dir() else (state.st_size, state.st_mtime_ns, state.st_ino)
+        facts: tuple[int, ...] = ()
+    else:
+        # Reading may leave marks in a folder that are no change of the raster; its files are compared one by one.
+        is_folder = stat.S_ISDIR(state.st_mode)
+        facts = (state.st_ino,) if is_folder else (state.st_ino, state.st_size, state.st_mtime_ns)
+    return os.fsencode(path) + f"\0{facts}\0".encode()

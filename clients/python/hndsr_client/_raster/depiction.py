@@ -9,9 +9,9 @@ import numpy as np
 from rasterio.enums import ColorInterp, MaskFlags, WktVersion
 
 from hndsr_client._raster.description import Band, Georeference, GroundPoint, Raster, Validity
+from hndsr_client._raster.values import SAMPLE_DTYPES
 from hndsr_client.errors import ArgumentError
 
-SAMPLE_TYPES = ("uint8", "uint16", "int16", "float32", "float64")
 _OWN_DOMAINS = {"RPC", "IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "COLOR_PROFILE", "GEOLOCATION", "GCPS"}
 
 
@@ -57,11 +57,11 @@ def _check(name: str, dtypes: Sequence[str], colors: Sequence[str]) -> None:
             f"{name} holds numbers of colours; expand them first: gdal_translate -expand rgb SOURCE EXPANDED"
         )
     if any(dtype.startswith("complex") for dtype in dtypes):
-        raise ArgumentError(f"{name} is complex ({dtypes[0]}), accepted are {', '.join(SAMPLE_TYPES)}")
+        raise ArgumentError(f"{name} is complex ({dtypes[0]}), accepted are {', '.join(SAMPLE_DTYPES)}")
     # Where some bands are of another type, who chooses bands may choose others.
-    if not set(dtypes) & set(SAMPLE_TYPES):
+    if not set(dtypes) & set(SAMPLE_DTYPES):
         raise ArgumentError(
-            f"the samples of {name} are {dtypes[0]}, accepted are {', '.join(SAMPLE_TYPES)};"
+            f"the samples of {name} are {dtypes[0]}, accepted are {', '.join(SAMPLE_DTYPES)};"
             " convert them first: gdal_translate -ot Float32 SOURCE CONVERTED"
         )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from rasterio.errors import RasterioError
 from hndsr_client._geo import geo
 from hndsr_client._raster.choices import RasterFormat, RasterTarget
 from hndsr_client._raster.description import Raster
-from hndsr_client._raster.geotiff import levels, write_geotiff
+from hndsr_client._raster.geotiff import levels, rehearsed
 from hndsr_client._raster.postcheck import lost_facts
 from hndsr_client._raster.vrt import all_bands
 from hndsr_client.errors import ArgumentError
@@ -158,16 +157,12 @@ def _check_lossy(raster: Raster, target: RasterTarget) -> None:
 def _rehearse(raster: Raster, target: RasterTarget) -> None:
     height_px, width_px = (min(side, _REHEARSAL_PX) for side in raster.size_px)
     small = replace(raster, size_px=(height_px, width_px))
-    nowhere = (None,) * len(all_bands(raster))
-    with tempfile.TemporaryDirectory(prefix="hndsr-") as folder:
-        path = str(Path(folder, "rehearsal.tif"))
-        is_cog = format_of(target) == "cog"
-        try:
-            write_geotiff(small, target, path, bands=nowhere, mask=None, is_cog=is_cog, size_bytes=0)
+    try:
+        with rehearsed(small, target, is_cog=format_of(target) == "cog") as path:
             lost = lost_facts(path, small)
-        except (RasterioError, CPLE_BaseError, OSError, ValueError) as error:
-            raise ArgumentError(
-                f"GDAL cannot make such a GeoTIFF: {' '.join(str(error.__cause__ or error).split())}"
-            ) from error
+    except (RasterioError, CPLE_BaseError, OSError, ValueError, SystemError) as error:
+        raise ArgumentError(
+            f"GDAL cannot make such a GeoTIFF: {' '.join(str(error.__cause__ or error).split())}"
+        ) from error
     if lost:
         raise ArgumentError(f"GeoTIFF cannot keep {', '.join(lost[:3])}; format zarr can (hndsr: --format zarr)")

@@ -11,9 +11,11 @@ What GDAL 3.8 to 3.10 keeps of a raster when it copies it is all that is describ
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,11 +26,12 @@ import rasterio
 import rasterio.shutil
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
 
 from hndsr_client._raster.choices import RasterTarget
 from hndsr_client._raster.description import Raster
 from hndsr_client._raster.tiff_tags import clear_band_domain
-from hndsr_client._raster.vrt import WorkBand, vrt_text
+from hndsr_client._raster.vrt import WorkBand, all_bands, vrt_text
 
 _BAND_DOMAIN = "HNDSR_BAND"
 _PREDICTED = {"deflate", "zstd", "lzw"}
@@ -54,7 +57,7 @@ def write_geotiff(
     target: RasterTarget,
     path: str,
     *,
-    bands: tuple[WorkBand | None, ...],
+    bands: tuple[WorkBand, ...],
     mask: WorkBand | None,
     is_cog: bool,
     size_bytes: int,
@@ -64,17 +67,50 @@ def write_geotiff(
     Args:
         raster: What it says of itself.
         target: How it is to be.
-        path: Its name, or one in GDAL's memory.
-        bands: Where its samples lie, of alpha too; None for zeros.
+        path: Its name.
+        bands: Where its samples lie, of alpha too.
         mask: Where its mask lies.
         is_cog: Whether it is to be cloud-optimized.
         size_bytes: About what it will become.
 
     Raises:
         rasterio.errors.RasterioError: GDAL says no.
+        OSError: What it takes for written is not.
     """
-    is_marked = bool(raster.domains) and any(band.tags for band in raster.bands)
-    text = vrt_text(raster, bands, mask, band_domain=_BAND_DOMAIN if is_marked else "")
+    _copy(raster, target, path, bands=bands, mask=mask, is_cog=is_cog, size_bytes=size_bytes)
+    if _is_marked(raster):
+        with Path(path).open("r+b") as file:
+            clear_band_domain(file, _BAND_DOMAIN)
+
+
+@contextmanager
+def rehearsed(raster: Raster, target: RasterTarget, *, is_cog: bool) -> Iterator[str]:
+    """The name of such a file of zeros in GDAL's memory.
+
+    Raises:
+        rasterio.errors.RasterioError: GDAL says no.
+    """
+    nowhere = (None,) * len(all_bands(raster))
+    with MemoryFile(ext=".tif") as memory:
+        _copy(raster, target, memory.name, bands=nowhere, mask=None, is_cog=is_cog, size_bytes=0)
+        content = io.BytesIO(memory.getbuffer())
+    if _is_marked(raster):
+        clear_band_domain(content, _BAND_DOMAIN)
+    with MemoryFile(content.getvalue(), ext=".tif") as memory:
+        yield memory.name
+
+
+def _copy(
+    raster: Raster,
+    target: RasterTarget,
+    path: str,
+    *,
+    bands: tuple[WorkBand | None, ...],
+    mask: WorkBand | None,
+    is_cog: bool,
+    size_bytes: int,
+) -> None:
+    text = vrt_text(raster, bands, mask, band_domain=_BAND_DOMAIN if _is_marked(raster) else "")
     options = _cog_options(target) if is_cog else _gtiff_options(raster, target)
     options |= {
         "COMPRESS": target.compress.upper(),
@@ -83,12 +119,15 @@ def write_geotiff(
         "SPARSE_OK": "NO",
         "COPY_SRC_MDD": "YES" if raster.domains else "AUTO",
     }
-    with rasterio.Env(**OPTIONS), _failures_raised():
+    with rasterio.Env(**OPTIONS), failures_raised():
         rasterio.shutil.copy(text, path, driver="COG" if is_cog else "GTiff", strict=False, **options)
         if target.overviews and not is_cog:
             _add_overviews(raster, target, path)
-    if is_marked:
-        clear_band_domain(path, _BAND_DOMAIN)
+
+
+def _is_marked(raster: Raster) -> bool:
+    """Whether tags of bands are written in a domain of their own."""
+    return bool(raster.domains) and any(band.tags for band in raster.bands)
 
 
 @contextmanager
@@ -167,37 +206,51 @@ def _add_overviews(raster: Raster, target: RasterTarget, path: str) -> None:
 _RESAMPLING = {"cubicspline": "cubic_spline"}
 
 
-class _Failures(logging.Handler):
-    """Keeps what GDAL says went wrong when it closes a file, of which rasterio leaves a note in its log alone."""
+class _Failures(logging.Filter):
+    """Keeps, of the threads that ask for it, what rasterio's log says; others find the log as it was."""
 
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self.messages: list[str] = []
+    def __init__(self, log: logging.Logger) -> None:
+        super().__init__()
+        self._log, self._lock = log, threading.Lock()
+        self._kept: dict[int | None, list[str]] = {}
+        self._level_before = self._least = logging.NOTSET
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.thread in self._kept:
+            self._kept[record.thread].append(record.getMessage())
+        return record.levelno >= self._least
+
+    @contextmanager
+    def kept(self) -> Iterator[list[str]]:
+        messages: list[str] = []
+        with self._lock:
+            if not self._kept:
+                self._level_before, self._least = self._log.level, self._log.getEffectiveLevel()
+                self._log.addFilter(self)
+                self._log.setLevel(min(logging.INFO, self._least))
+            self._kept[threading.get_ident()] = messages
+        try:
+            yield messages
+        finally:
+            with self._lock:
+                del self._kept[threading.get_ident()]
+                if not self._kept:
+                    self._log.setLevel(self._level_before)
+                    self._log.removeFilter(self)
+
+
+_failures = _Failures(logging.getLogger("rasterio._env"))
 
 
 @contextmanager
-def _failures_raised() -> Iterator[None]:
-    failures, log = _Failures(), logging.getLogger("rasterio._env")
-    level = log.level
-    log.addHandler(failures)
-    log.setLevel(logging.INFO)
-    try:
+def failures_raised() -> Iterator[None]:
+    """Raise what went wrong on this thread when GDAL closed a file, of which rasterio leaves a note in its log alone.
+
+    Raises:
+        OSError: A file was not written.
+    """
+    with _failures.kept() as messages:
         yield
-    finally:
-        log.setLevel(level)
-        log.removeHandler(failures)
-    for message in failures.messages:
+    for message in messages:
         if "signalled an error" in message and any(word in message.lower() for word in ("write", "writing", "flush")):
             raise OSError(message.split("msg=", 1)[-1].strip("'\""))
-
-
-def sync(path: Path) -> None:
-    """Have a file on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

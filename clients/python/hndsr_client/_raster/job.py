@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from hndsr_client._core.parameters import UpscaleParameters, build_parameters
-from hndsr_client._raster.choices import RasterSource, RasterTarget
 from hndsr_client._raster.composition import Composition, compose
 from hndsr_client._raster.description import Raster
 from hndsr_client._raster.formats import check_target, format_of, is_lossless, needed_bytes
 from hndsr_client._raster.lock import Lock
+from hndsr_client._raster.order import RasterOrder
 from hndsr_client._raster.place import Place
 from hndsr_client._raster.reading import Reading, spans_of
 from hndsr_client._raster.record import RECORD_TAG, made_record
@@ -29,40 +27,10 @@ from hndsr_client._stream.asked import Fact
 from hndsr_client._stream.delivery import Delivery, Order
 from hndsr_client._stream.journal import begun_for
 from hndsr_client._stream.recovery import Recovery
-from hndsr_client.errors import AnswerError, ArgumentError, DestinationError, JobMismatchError, LocalFileError
+from hndsr_client.errors import AnswerError, DestinationError, JobMismatchError, LocalFileError
 from hndsr_client.results import Plan, Progress, StreamResult
 
-AnySource = str | os.PathLike[str] | RasterSource
-AnyTarget = str | os.PathLike[str] | RasterTarget
 OnRasterProgress = Callable[[RasterProgress], object]
-
-
-@dataclass(frozen=True)
-class RasterOrder:
-    """What is asked for."""
-
-    source: RasterSource
-    target: RasterTarget
-    parameters: UpscaleParameters
-    job: str | os.PathLike[str] | None = None
-    resume: bool = True
-    cores_per_tile: int | None = None
-    is_named: bool = True
-    """Whether it was said what the target is called."""
-
-
-def order_of(source: AnySource, target: AnyTarget | None, parameters: UpscaleParameters, **how: Any) -> RasterOrder:
-    """The order, of paths as of choices.
-
-    Raises:
-        ArgumentError: The value ranges stand where they mean nothing.
-    """
-    if parameters.get("value_ranges") is not None:
-        raise ArgumentError("value_ranges goes with arrays; the ranges of a raster are RasterSource's")
-    source = source if isinstance(source, RasterSource) else RasterSource(source)
-    is_named, target = target is not None, "target.tif" if target is None else target
-    target = target if isinstance(target, RasterTarget) else RasterTarget(target)
-    return RasterOrder(source, target, parameters, is_named=is_named, **how)
 
 
 class RasterJob(AbstractContextManager["RasterJob"]):
@@ -94,7 +62,7 @@ class RasterJob(AbstractContextManager["RasterJob"]):
         with ExitStack() as stack:
             self.reading = stack.enter_context(Reading(order.source, lossy=not is_lossless(order.target)))
             check_target(self.reading.target(scale=Fraction(4), size_px=(1, 1), tags={}), order.target)
-            self._place = Place(order.target, self._format, files=self.reading.dataset.files)
+            self._place = Place(order.target, self._format, files=self.reading.files)
             self._works = Works(self._place.path if order.job is None else Path(order.job), len(self.reading.triples))
             self._check_place()
             self._locks = [stack.enter_context(Lock(path)) for path in self._lock_paths]

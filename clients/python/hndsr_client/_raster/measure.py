@@ -72,19 +72,18 @@ def measure(
     Args:
         source: Samples of one type.
         windows: They cover it, each pixel once.
-        percentiles: Where ranges that are not given lie, from 0 to 100.
-        given: The value range of each band, None where it is to be measured.
+        percentiles: Where ranges that are not given lie, two from 0 to 100, rising.
+        given: The value range of each band, two numbers, rising; None where it is to be measured.
         clip: Samples of floating point beyond are taken for these ends.
         on_progress: Told how many pixels were read so far, in all `passes`.
         bands: What the three are, so that a band that is there twice is measured once.
 
     Raises:
-        ArgumentError: The percentiles or the ranges cannot be.
+        ArgumentError: A range is not within the clip.
     """
-    checked_given = tuple(None if one is None else _checked_range(one, clip) for one in given)
-    _check_percentiles(percentiles)
+    within = tuple(None if one is None else _within(one, clip) for one in given)
     dtype = source.native(_PIXEL)[0].dtype.newbyteorder("=")
-    times = passes(dtype.name, checked_given, clip)
+    times = passes(dtype.name, within, clip)
     firsts = [list(bands).index(band) for band in bands]
     counted = {channel: _Band(dtype) for channel in firsts}
     for number in range(times):
@@ -98,7 +97,7 @@ def measure(
         for band in counted.values():
             band.seek(percentiles)
     span = _float_span if dtype.kind == "f" else _integer_span
-    return tuple(span(counted[first], one, percentiles, clip) for first, one in zip(firsts, checked_given, strict=True))
+    return tuple(span(counted[first], one, percentiles, clip) for first, one in zip(firsts, within, strict=True))
 
 
 def blocks(size_px: tuple[int, int], block_px: tuple[int, int], *, origin_px: tuple[int, int] = (0, 0)) -> list[Window]:
@@ -231,16 +230,8 @@ def _ranks(count: int, percentiles: Ends) -> tuple[int, int]:
     return math.floor(low), math.ceil(high)
 
 
-def _check_percentiles(percentiles: Ends) -> None:
-    low, high = percentiles
-    if not 0 <= low < high <= 100:
-        raise ArgumentError(f"the percentiles are {low!r} and {high!r}, accepted are two from 0 to 100, rising")
-
-
-def _checked_range(given: Ends, clip: Ends | None) -> Ends:
+def _within(given: Ends, clip: Ends | None) -> Ends:
     low, high = float(given[0]), float(given[1])
-    if not -math.inf < low < high < math.inf:
-        raise ArgumentError(f"a value range is {low:g} to {high:g}, accepted are two numbers, the second above")
     if clip is not None and not clip[0] <= low < high <= clip[1]:
         raise ArgumentError(f"a value range is {low:g} to {high:g}, accepted is what the clip {clip} leaves of it")
     return low, high

@@ -12,7 +12,9 @@ from hndsr_client._raster.choices import RasterFormat, RasterTarget
 from hndsr_client._stream.journal import local
 from hndsr_client.errors import DestinationError, LocalFileError
 
-SOURCE = "is the source itself"
+_MOST_NAME_BYTES = 255
+_LONGEST_END = ".99.hndsr-journal-new"
+SOURCE = "is the source itself, or a part of it"
 SIDECARS = ".aux.xml", ".ovr", ".msk"
 """What GDAL takes for a part of the file whose name they follow."""
 
@@ -71,8 +73,9 @@ class Place:
         for file in self._files:
             with local(file):
                 is_inside = self._is_folder and self.path in file.resolve().parents
-                if is_inside or is_same(file, self.path):
+                if is_inside or any(is_same(file, path) for path in (self.path, *self._sidecars())):
                     raise DestinationError(path=self._target.path, problem=f"{SOURCE}; name another destination")
+        self._check_name()
         if self._is_folder and os.path.lexists(self.path):
             self._check_folder()
         else:
@@ -107,6 +110,15 @@ class Place:
                 shutil.rmtree(self.part)
             else:
                 self.part.unlink(missing_ok=True)
+
+    def _check_name(self) -> None:
+        """Leave room for the names of the job's files, which are longer."""
+        most = _MOST_NAME_BYTES - len(_LONGEST_END)
+        if len(os.fsencode(self.path.name)) > most:
+            raise LocalFileError(
+                path=self._target.path,
+                problem=f"its name is too long: at most {most} bytes leave room for its job's files",
+            )
 
     def _publish_folder(self) -> None:
         with local(self.path):

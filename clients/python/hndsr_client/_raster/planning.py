@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from hndsr_client._core.parameters import build_parameters
+from hndsr_client._core.pixels import BANDS
 from hndsr_client._raster.formats import check_target, format_of, is_lossless, needed_bytes
-from hndsr_client._raster.job import RasterOrder, target_tags
+from hndsr_client._raster.job import target_tags
+from hndsr_client._raster.order import RasterOrder
 from hndsr_client._raster.place import Place
 from hndsr_client._raster.reading import Reading
 from hndsr_client._raster.results import RasterPlan
@@ -46,7 +49,7 @@ class Planning(AbstractContextManager["Planning"]):
         file_format = format_of(order.target)
         self.reading = Reading(order.source, lossy=not is_lossless(order.target))
         try:
-            self._place = Place(order.target, file_format, files=self.reading.dataset.files)
+            self._place = Place(order.target, file_format, files=self.reading.files)
             if order.is_named:
                 self._place.check()
             job = self._place.path if order.job is None else Path(order.job)
@@ -71,8 +74,14 @@ class Planning(AbstractContextManager["Planning"]):
     def sample(self, recovery: Recovery) -> Scene:
         """The first triple, as an image whose tiles can be streamed; its value ranges do not matter."""
         source = self.reading.sample_source()
-        parameters = build_parameters(**self._order.parameters)
-        order = Order(source, parameters, mask=source.mask, cores_per_tile=self._order.cores_per_tile)
+        # Ranges that nobody has asked for before: no window of the tile is in the server's cache.
+        most = float(np.iinfo(source.dtype).max)
+        ranges = [(0.0, most * (1 - 1e-6 * random.random()))] * BANDS  # noqa: S311  it hides nothing
+        parameters = self._order.parameters.copy()
+        parameters["value_ranges"] = ranges
+        order = Order(
+            source, build_parameters(**parameters), mask=source.mask, cores_per_tile=self._order.cores_per_tile
+        )
         return order.scene(recovery)
 
     def leave_one(self, scene: Scene) -> int:

@@ -155,5 +155,7 @@ def _is_same_validity(dataset: Any, raster: Raster) -> bool:
     if raster.validity == "mask":
         return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
     if raster.validity == "alpha":
-        return dataset.colorinterp[-1] == ColorInterp.alpha
+        # What GDAL does not take for a mask, no reader does; the band itself has none.
+        has_alpha = all(MaskFlags.alpha in each for each in dataset.mask_flag_enums[:-1])
+        return has_alpha and dataset.colorinterp[-1] == ColorInterp.alpha
     return (MaskFlags.nodata if raster.validity == "nodata" else MaskFlags.all_valid) in flags

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import astuple
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,6 +91,13 @@ class Reading(AbstractContextManager["Reading"]):
     def raster(self) -> Raster:
         """All that the raster says of itself."""
         return self.dataset.raster
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that is read on this machine, the region's file too."""
+        region = self._choice.region
+        named = (Path(os.fsdecode(region)),) if isinstance(region, (str, os.PathLike)) else ()
+        return (*self.dataset.files, *named)
 
     @property
     def size_px(self) -> tuple[int, int]:

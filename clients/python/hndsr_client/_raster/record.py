@@ -6,14 +6,15 @@ import base64
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from hndsr_client._raster.bands import Triple
-from hndsr_client.results import Plan, Span
+from hndsr_client._stream.tiles import Tiles
+from hndsr_client.results import Plan
 
 RECORD_TAG = "HNDSR_RECORD"
 VERSION = "1"
@@ -51,8 +52,6 @@ class Record:
     masks: tuple[int, ...] = ()
     """CRC-32 of each tile's mask, row by row of the plan: of its bytes (height, width), 255 of a valid pixel, else 0.
     Empty where the target has no mask."""
-    counts: Mapping[str, int] = field(default_factory=dict)
-    """What else is worth counting, by names for people."""
 
     @property
     def tiles(self) -> int:
@@ -99,6 +98,7 @@ def made_record(
         lossless: Whether the target will keep every sample.
     """
     plan, made, first = plans[0], [], 1
+    rows_px, columns_px = Tiles(plan).edges_px
     for one, triple, sums in zip(plans, triples, checksums, strict=True):
         bands = tuple(range(first, first + len(triple.channels)))
         made.append(TripleRecord(bands, one.digest, _in_order(sums)))
@@ -110,17 +110,12 @@ def made_record(
         steps=plan.options.steps,
         texture=plan.options.texture,
         seed=plan.options.seed,
-        rows_px=edges(plan.row_spans),
-        columns_px=edges(plan.column_spans),
+        rows_px=rows_px,
+        columns_px=columns_px,
         triples=tuple(made),
         lossless=lossless,
         masks=() if masks is None else _in_order(masks),
     )
-
-
-def edges(spans: Sequence[Span]) -> tuple[int, ...]:
-    """Where the tiles of an axis begin and end."""
-    return (0, *(span.target_stop_px for span in spans))
 
 
 def _facts(text: str) -> Any:

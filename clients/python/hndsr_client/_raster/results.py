@@ -89,7 +89,8 @@ class RasterPlan:
     measured_tile_s: float | None
     """Of one tile that was upscaled to know; None where none was."""
     estimated_s: float
-    """For what is missing: by the measured tile, else by the server's own estimate for an idle server."""
+    """Of upscaling what is missing: by the measured tile, else by the server's own estimate for an idle server. The
+    target is written and checked after that."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,13 @@ class Verification:
     bad_tiles: tuple[tuple[int, int], ...]
     """Rows and columns, in the plan, of tiles whose samples are not what they were."""
     missing_tiles: int
-    """Of a job that was not finished: tiles still to be made."""
+    """Of a job: tiles still to be made."""
+    unfinished: bool
+    """There is no target yet, but a job that makes it; what was compared are its files."""
     lossy: bool
     """The file's compression changes samples, so that only its size and its mask could be checked."""
 
     @property
     def ok(self) -> bool:
         """Whether all is there and as it was made."""
-        return not self.bad_tiles and not self.missing_tiles
+        return not self.bad_tiles and not self.unfinished

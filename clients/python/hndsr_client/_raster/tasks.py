@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hndsr_client._raster.job import OnRasterProgress, RasterJob, RasterOrder, order_of
+from hndsr_client._raster.job import OnRasterProgress, RasterJob
+from hndsr_client._raster.order import RasterOrder, order_of
 from hndsr_client._raster.planning import Planning
 from hndsr_client._raster.results import RasterPlan, RasterProgress, RasterResult
 from hndsr_client._stream.recovery import Recovery

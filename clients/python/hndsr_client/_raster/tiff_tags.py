@@ -11,7 +11,7 @@ from typing import BinaryIO
 _GDAL_METADATA = 42112
 
 
-def clear_band_domain(path: str, domain: str) -> None:
+def clear_band_domain(file: BinaryIO, domain: str) -> None:
     """Put what the tags of bands say of this domain into the default one; no byte of the file moves.
 
     Raises:
@@ -19,16 +19,16 @@ def clear_band_domain(path: str, domain: str) -> None:
         OSError: It cannot be written.
     """
     mark = f' domain="{domain}"'.encode()
-    with open(path, "r+b") as file:  # noqa: PTH123  what is given may be a name for GDAL, which then fails by name
-        offset, length = _metadata_place(file)
-        file.seek(offset)
-        text = file.read(length)
-        file.seek(offset)
-        file.write(text.replace(mark, b" " * len(mark)))
+    offset, length = _metadata_place(file)
+    file.seek(offset)
+    text = file.read(length)
+    file.seek(offset)
+    file.write(text.replace(mark, b" " * len(mark)))
 
 
 def _metadata_place(file: BinaryIO) -> tuple[int, int]:
     """Offset and length of the text in the file's first directory."""
+    file.seek(0)
     header = file.read(16)
     order = {b"II": "<", b"MM": ">"}[header[:2]]
     is_big = struct.unpack(order + "H", header[2:4])[0] == 43

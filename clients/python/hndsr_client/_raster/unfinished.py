@@ -45,7 +45,7 @@ def verify_job(path: Path, *, on_progress: Callable[[int], object]) -> Verificat
                 if not is_there:
                     bad.add((row, column))
                 on_progress(done_px)
-    return Verification(path, tiles * len(works.jobs), tuple(sorted(bad)), missing, lossy=False)
+    return Verification(path, tiles * len(works.jobs), tuple(sorted(bad)), missing, unfinished=True, lossy=False)
 
 
 def _extent(path: Path) -> tuple[int, Works]:

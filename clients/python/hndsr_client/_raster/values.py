@@ -24,7 +24,6 @@ _STEPS = 65535
 """Between the ends of a span that travels in 16 bits."""
 _STEPS_OF_RANGE = 1024
 """At least, of those within a value range."""
-_OPAQUE_FLOAT = 255
 _STRIP_PX = 1 << 18
 """Converted at once, so that a tile of floating point takes no more than itself."""
 _SAFE_EXPONENT = 900
@@ -214,7 +213,7 @@ class TargetForm:
     nodata: float | None
     """What invalid samples are, and no valid one is; None: they are 0."""
     alpha: bool
-    """Whether a band follows that says which pixels are valid."""
+    """Whether a band follows that says which pixels are valid; beside bands of whole numbers alone."""
 
     def __post_init__(self) -> None:
         if self.nodata is not None and as_sample(self.nodata, self.transfer.dtype) is None:
@@ -245,7 +244,7 @@ class TargetForm:
         for rows in _strips(pixels.shape):
             colours[rows] = self._moved(self.transfer.to_native(pixels[rows], self.channels))
         if self.alpha:
-            samples[..., -1] = _opaque(self.transfer.dtype)
+            samples[..., -1] = np.iinfo(self.transfer.dtype).max
         if mask is not None:
             colours[~mask] = self._fill()
             samples[~mask, len(self.channels) :] = 0
@@ -282,10 +281,6 @@ def _clearance(nodata: Any) -> tuple[Any, Any]:
         end = None if far is None else max(near, far, key=lambda one: side * float(one))
         ends.append(None if end is None or not np.isfinite(end) else end)
     return ends[0], ends[1]
-
-
-def _opaque(dtype: np.dtype[Any]) -> int:
-    return _OPAQUE_FLOAT if dtype.kind == "f" else int(np.iinfo(dtype).max)
 
 
 def _check_clip(dtype: np.dtype[Any], clip: Ends) -> None:

@@ -78,7 +78,9 @@ def verify(path: str | os.PathLike[str], *, on_progress: Callable[[int], object]
         record = _record(real, text)
         _check_size(real, target, record)
         bad = list(_bad_tiles(target, record, on_progress))
-    return Verification(real, record.tiles * len(record.triples), tuple(bad), 0, lossy=not record.lossless)
+    return Verification(
+        real, record.tiles * len(record.triples), tuple(bad), 0, unfinished=False, lossy=not record.lossless
+    )
 
 
 @contextmanager

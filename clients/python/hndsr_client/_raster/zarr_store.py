@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from hndsr_client._core.files import sync, sync_folder
 from hndsr_client._raster.choices import RasterTarget
 from hndsr_client._raster.composition import Composition
 from hndsr_client._raster.description import GroundPoint, Raster
@@ -28,6 +30,8 @@ _PLACE = "spatial_ref"
 _PLACED = {"grid_mapping": _PLACE, "coordinates": _PLACE}
 """Where an array is, as it says itself."""
 _WINDOW_BYTES = 16 << 20
+_SYNCS = 16
+"""Files that the disk is asked for at once, so that it does not wait for each."""
 _LEVELS = {"deflate": 6, "zstd": 9}
 _FORMAT: dict[str, Any] = {"zarr_format": 2} if int(zarr.__version__.split(".")[0]) > 2 else {}
 
@@ -53,7 +57,7 @@ def write_zarr(composition: Composition, part: Path) -> None:
             (mark,) = read_bands(marks, dtype, (rows, columns))
             mask[rows, columns] = np.where(mark != 0, np.uint8(255), np.uint8(0))
     zarr.consolidate_metadata(str(part), **_FORMAT)
-    _sync(part)
+    sync_all(part)
 
 
 class ZarrRaster:
@@ -99,8 +103,7 @@ class ZarrRaster:
 
     def _opacity(self, window: Window) -> npt.NDArray[Any]:
         dtype = np.dtype(self._pixels.dtype)
-        opaque = np.iinfo(dtype).max if dtype.kind in "iu" else 255
-        return np.where(self._alpha[window] != 0, dtype.type(opaque), dtype.type(0))
+        return np.where(self._alpha[window] != 0, dtype.type(np.iinfo(dtype).max), dtype.type(0))
 
 
 def _raster_array(part: Path, raster: Raster, target: RasterTarget) -> Any:
@@ -211,13 +214,14 @@ def _windows(raster: Raster, block_px: int) -> Iterator[Window]:
             yield slice(y, min(y + block_px, height_px)), slice(x, min(x + step_px, width_px))
 
 
-def _sync(part: Path) -> None:
-    # All at once first: a file at a time would have the disk wait for each.
-    os.sync()
-    for folder, _, names in os.walk(part):
-        for path in [folder, *(os.path.join(folder, name) for name in names)]:  # noqa: PTH118  os.walk's own words
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+def sync_all(part: Path, sync_file: Callable[[str], None] = sync) -> None:
+    """Have a folder on the disk, with all that is in it.
+
+    Raises:
+        OSError: The system cannot.
+    """
+    with ThreadPoolExecutor(_SYNCS) as threads:
+        for folder, _, names in os.walk(part):
+            for _ in threads.map(sync_file, [os.path.join(folder, name) for name in names]):  # noqa: PTH118  os.walk's
+                pass
+            sync_folder(folder)

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from rasterio.crs import CRS
 
 from hndsr_client._raster.choices import RasterTarget
-from hndsr_client._raster.composition import Composition, compose
+from hndsr_client._raster.composition import Composition
+from hndsr_client._raster.convert import converted
 from hndsr_client._raster.description import Band, Georeference, GroundPoint, Raster
 from hndsr_client._raster.vrt import WorkBand
 
@@ -92,7 +93,7 @@ def composition_of(
 def composed(
     folder: Path, pixels: npt.NDArray[Any], raster: Raster, target: RasterTarget, mask: npt.NDArray[Any] | None = None
 ) -> Path:
-    """The target under its temporary name."""
+    """The target under its temporary name, made as the child makes it of what it is told."""
     part = folder / "scene.tif.hndsr-part"
-    compose(composition_of(folder, pixels, raster, target, mask), part, on_progress=lambda _: None)
+    assert converted(Composition.of(composition_of(folder, pixels, raster, target, mask).text()), part) is None
     return part

@@ -246,6 +246,14 @@ def replace(path: Path) -> None:
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
 
 
+def add(path: Path) -> None:
+    path.with_name("9.9.9").write_bytes(b"another")
+
+
+def rename(path: Path) -> None:
+    path.rename(path.with_name("9.9.9"))
+
+
 @pytest.mark.parametrize("change", [rewrite, replace, Path.unlink, rasters.truncate])
 @pytest.mark.parametrize(
     ("make", "part"),
@@ -263,6 +271,14 @@ def test_dataset_notices_a_change(
     with opened(make(tmp_path)) as dataset:
         dataset.check_unchanged()
         change(tmp_path / part)
+        with pytest.raises(SourceChangedError):
+            dataset.check_unchanged()
+
+
+@pytest.mark.parametrize("change", [add, rename])
+def test_dataset_notices_chunks_that_come_and_go(change: Callable[[Path], object], tmp_path: Path) -> None:
+    with opened(rasters.zarr_store(tmp_path)) as dataset:
+        change(tmp_path / "store.zarr/store/0.0.0")
         with pytest.raises(SourceChangedError):
             dataset.check_unchanged()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,23 @@ def test_target_is_refused_when_the_format_would_lose_something() -> None:
         check_target(raster, RasterTarget("a.tif"))
 
 
+@pytest.fixture
+def no_files() -> Iterator[None]:
+    """No file can be written to."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("no_files")
+@pytest.mark.parametrize("file_format", ["cog", "gtiff"])
+def test_target_is_checked_without_a_file(file_format: Any) -> None:
+    bands = tuple(Band("uint16", color=color, tags={"k": "v"}) for color in ("red", "green", "blue"))
+    raster = replace(UINT16, bands=bands, domains={"IMAGERY": {"k": "v"}}, validity="mask")
+    check_target(raster, RasterTarget("a.tif", format=file_format))
+
+
 def test_target_that_is_nowhere_is_accepted() -> None:
     check_target(replace(UINT16, georeference=Georeference()), RasterTarget("a.tif"))
 
@@ -126,7 +145,7 @@ def test_target_is_checked_with_the_tags_of_its_bands() -> None:
 
 @pytest.mark.parametrize("file_format", ["cog", "gtiff", "zarr"])
 def test_room_is_enough_uncompressed(tmp_path: Path, file_format: Any) -> None:
-    pixels = samples((300, 1500), dtype="float64")
+    pixels = samples((300, 500), dtype="float64")
     target = RasterTarget("a.tif", format=file_format, compress="none", block_px=128)
     part = composed(tmp_path, pixels, raster_of(pixels), target)
     files = [one for one in (part, *part.rglob("*")) if one.is_file()]

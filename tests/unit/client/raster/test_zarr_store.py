@@ -25,7 +25,7 @@ from unit.client.raster.composed import (
 
 from hndsr_client._raster.choices import RasterTarget
 from hndsr_client._raster.description import Band, Georeference
-from hndsr_client._raster.zarr_store import ZarrRaster
+from hndsr_client._raster.zarr_store import ZarrRaster, sync_all
 
 STRAIGHT = (0.5, 0.0, 1.25, 0.0, -0.25, 2.5)
 ZARR = RasterTarget("scene.zarr", block_px=128)
@@ -139,9 +139,17 @@ def test_zarr_keeps_what_is_said(tmp_path: Path) -> None:
     assert said["band_tags"] == [{"k": "a"}, {"k": "b"}]
 
 
-@pytest.mark.parametrize("size_px", [(1, 100_000), (100_000, 1)])
+# Of so many bytes a pixel more than one window is written of a row.
+@pytest.mark.parametrize("size_px", [(1, 5000), (5000, 1)])
 def test_zarr_keeps_narrow_rasters(tmp_path: Path, size_px: tuple[int, int]) -> None:
-    pixels = samples(size_px, bands=1)
+    pixels = samples(size_px, dtype="float64", bands=4)
     np.testing.assert_array_equal(
-        _opened(composed(tmp_path, pixels, raster_of(pixels), ZARR)).raster.values[0], pixels[..., 0]
+        _opened(composed(tmp_path, pixels, raster_of(pixels), ZARR)).raster.values, pixels.transpose(2, 0, 1)
     )
+
+
+def test_zarr_is_on_the_disk_file_by_file(tmp_path: Path) -> None:
+    pixels, synced = samples(), list[Path]()
+    part = composed(tmp_path, pixels, raster_of(pixels), ZARR)
+    sync_all(part, lambda path: synced.append(Path(path)))
+    assert sorted(synced) == sorted(one for one in part.rglob("*") if one.is_file())
