@@ -19,6 +19,7 @@ from hndsr_client.testing._servicer import NearestServicer
 
 IMAGE = np.zeros((5, 7, 3), np.uint8)
 METHODS = ["info", "plan", "upscale", "upscale_encoded", "upscale_file", "upscale_array", "compare", "close"]
+METHODS += ["upscale_raster", "plan_raster"]
 
 
 @pytest.mark.parametrize("name", [*METHODS, "stream_tiles"])
