@@ -223,7 +223,7 @@ with overviews and deflate, read back and checked. Memory in MiB as above; last,
 |---|---|---|---|---|---|---|---|---|---|
 {sizes}
 From the smaller to the larger the gateway's peak grows by {growth["gateway"]:,.0f} MiB and the SDK's by
-{growth["sdk"]:,.0f} MiB.
+{growth["sdk"]:,.0f} MiB, in which GDAL's cache of the source's blocks fills, to 256 MB at most.
 """
 
 
