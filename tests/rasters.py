@@ -123,6 +123,14 @@ def aerial(folder: Path, *, size_px: tuple[int, int]) -> Path:
     return write(folder / "aerial.tif", np.moveaxis(scene * 35 + 3_000, 2, 0))
 
 
+def outliers(folder: Path) -> Path:
+    """16 bits, three bands, 1 to 60,000, but for three samples of 65,535 and a row of 0."""
+    samples = pattern(3, dtype="uint16") // 10 + 1000
+    samples[:, 20, 30] = 65_535
+    samples[1, 50] = 0
+    return write(folder / "outliers.tif", samples)
+
+
 def int16(folder: Path, *, nodata: float | None = -32768) -> Path:
     """Three bands with negative samples; rows 5:9 are nodata if there is any."""
     pixels = pattern(3, dtype="int16")

@@ -37,6 +37,8 @@ GENERATED: dict[str, tuple[Make, dict[str, Any]]] = {
     "custom-crs": (rasters.custom_crs, {}),
     "jpeg2000": (rasters.jpeg2000, {}),
     "virtual": (rasters.virtual, {}),
+    "outliers": (rasters.outliers, {}),
+    "big-tiff": (lambda folder: rasters.rgb(folder, BIGTIFF="YES"), {}),
     "region": (rasters.rgb, {"region": (3, 5, 40, 30)}),
 }
 SCENES: dict[str, dict[str, Any]] = {

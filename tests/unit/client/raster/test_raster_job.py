@@ -473,6 +473,40 @@ def test_raster_of_zarr_takes_the_place_of_another(client: Client, scene: Path, 
     assert (names(made.parent), verify_raster(store).ok) == (["made.zarr"], True)
 
 
+def test_raster_keeps_ground_points_where_they_are(client: Client, tmp_path: Path, made: Path) -> None:
+    source = rasters.ground_points(tmp_path)
+    client.upscale_raster(source, made, **SMALL_TILES)
+    with rasterio.open(source) as low, rasterio.open(made) as high:
+        wanted = [(4 * point.row, 4 * point.col, point.x, point.y, point.z) for point in low.gcps[0]]
+        assert [(point.row, point.col, point.x, point.y, point.z) for point in high.gcps[0]] == wanted
+        assert high.gcps[1] == low.gcps[1]
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_raster_keeps_rational_polynomials_where_they_are(client: Client, tmp_path: Path, made: Path) -> None:
+    source = rasters.rational_polynomial(tmp_path)
+    client.upscale_raster(source, made, **SMALL_TILES)
+    with rasterio.open(source) as low, rasterio.open(made) as high:
+        assert high.rpcs.line_off == pytest.approx((low.rpcs.line_off + 0.5) * 4 - 0.5, abs=1e-9)
+        assert high.rpcs.samp_scale == pytest.approx(low.rpcs.samp_scale * 4, abs=1e-9)
+        assert high.rpcs.line_num_coeff == low.rpcs.line_num_coeff
+
+
+def test_raster_keeps_what_bands_say_of_themselves(client: Client, tmp_path: Path, made: Path) -> None:
+    source = rasters.uint16(tmp_path, bands=4)
+    with rasterio.open(source, "r+") as low:
+        low.descriptions = ("blue", "green", "red", "nir")
+        low.units = ("reflectance",) * 4
+        low.scales = (0.0001,) * 4
+        low.update_tags(4, wavelength="842", STATISTICS_MAXIMUM="9")
+        low.update_tags(ACQUIRED="2026-05-01", GSD="10")
+    client.upscale_raster(RasterSource(source, bands=[(4, 3, 2)]), made, **SMALL_TILES)
+    with rasterio.open(made) as high:
+        assert (high.descriptions, high.units[0], high.scales[0]) == (("nir", "red", "green"), "reflectance", 0.0001)
+        assert high.tags(1) == {"wavelength": "842"}
+        assert (high.tags()["ACQUIRED"], "GSD" in high.tags()) == ("2026-05-01", False)
+
+
 def test_raster_has_the_bands_of_several_triples(client: Client, tmp_path: Path, made: Path) -> None:
     source = rasters.naip(tmp_path)
     client.upscale_raster(RasterSource(source, bands=[(4, 3, 2), (1, 1, 1)]), made, **SMALL_TILES)
