@@ -333,7 +333,7 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         order = driver.order_of(source, target, parameters, job=job, resume=resume, cores_per_tile=cores_per_tile)
         way = self._way(timeout_s)
         recovery = partial(Recovery, self._retry, way.attempts, patience_s=patience_s)
-        return await driver.upscale(order, way, recovery, on_progress)
+        return await driver.upscale(order, self, way, recovery, on_progress)
 
     @spelled_out
     async def plan_raster(

@@ -385,7 +385,7 @@ class Client(AbstractContextManager["Client"]):
         order = driver.order_of(source, target, parameters, job=job, resume=resume, cores_per_tile=cores_per_tile)
         way = self._way(timeout_s)
         recovery = partial(Recovery, self._retry, way.attempts, patience_s=patience_s)
-        return driver.upscale(order, way, recovery, on_progress)
+        return driver.upscale(order, self, way, recovery, on_progress)
 
     @spelled_out
     def plan_raster(

@@ -17,7 +17,7 @@ __all__ = ["order_of", "plan", "upscale"]
 
 
 def upscale(
-    order: RasterOrder, way: Way, recovery: Callable[[], Recovery], on_progress: OnRasterProgress | None
+    order: RasterOrder, client: Any, way: Way, recovery: Callable[[], Recovery], on_progress: OnRasterProgress | None
 ) -> RasterResult:
     """Upscale a raster.
 
@@ -25,6 +25,9 @@ def upscale(
         HndsrError: As `Client.upscale_raster` says.
     """
     with RasterJob(order, on_progress or (lambda _: None)) as job:
+        arguments = job.plan_arguments
+        if arguments is not None:
+            client.plan(*job.reading.size_px, **arguments)
         job.measure()
         for make in job.deliveries(recovery):
             delivery = make()

@@ -9,6 +9,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hndsr_client._core.parameters import UpscaleParameters, build_parameters
 from hndsr_client._raster.composition import Composition, compose
@@ -77,6 +78,13 @@ class RasterJob(AbstractContextManager["RasterJob"]):
     def close(self) -> None:
         """Close the source and let another process go on."""
         self._stack.close()
+
+    @property
+    def plan_arguments(self) -> dict[str, Any] | None:
+        """What a server is to be asked, which may refuse it, before all of the source is read; None if it is not."""
+        if self._noted() is not None or not self.reading.measured_px:
+            return None
+        return self._order.plan_arguments(self.reading.sample_type)
 
     def measure(self) -> None:
         """Know the value ranges: from an earlier run, or by reading all of the source.

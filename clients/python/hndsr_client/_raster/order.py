@@ -27,6 +27,10 @@ class RasterOrder:
     is_named: bool = True
     """Whether it was said what the target is called."""
 
+    def plan_arguments(self, sample_type: str) -> dict[str, Any]:
+        """What is asked of a server that plans it, beside the size of the source."""
+        return {"sample_type": sample_type, "cores_per_tile": self.cores_per_tile, **self.parameters}
+
 
 def order_of(source: AnySource, target: AnyTarget | None, parameters: UpscaleParameters, **how: Any) -> RasterOrder:
     """The order, of paths as of choices.

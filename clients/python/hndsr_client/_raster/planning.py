@@ -64,8 +64,7 @@ class Planning(AbstractContextManager["Planning"]):
     @property
     def arguments(self) -> dict[str, Any]:
         """What is asked of the server beside the size of the source."""
-        order = self._order
-        return {"sample_type": self.reading.sample_type, "cores_per_tile": order.cores_per_tile, **order.parameters}
+        return self._order.plan_arguments(self.reading.sample_type)
 
     def close(self) -> None:
         """Close the source."""

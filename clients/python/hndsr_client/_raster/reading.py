@@ -109,6 +109,11 @@ class Reading(AbstractContextManager["Reading"]):
         """In which samples travel."""
         return self._transfer(None).wire
 
+    @property
+    def measured_px(self) -> int:
+        """How many pixels must be read before the ranges are known."""
+        return sum(self._measured_px)
+
     def measure(self, on_progress: Callable[[int, int], object]) -> tuple[Spans, ...]:
         """The extremes and ranges of every band's valid samples; nothing is read where nothing needs to be.
 
@@ -119,10 +124,9 @@ class Reading(AbstractContextManager["Reading"]):
             LocalFileError: The raster cannot be read.
             SourceChangedError: It was changed meanwhile.
         """
-        size_px, dtype, clip = self.size_px, self.dtype, self._choice.clip
+        size_px, clip, totals = self.size_px, self._choice.clip, self._measured_px
         windows = blocks(size_px, self.dataset.block_px, origin_px=self._corner)
         given = [self._given(triple) for triple in self.triples]
-        totals = [size_px[0] * size_px[1] * passes(dtype, each, clip) for each in given]
 
         def measured(index: int) -> Spans:
             before = sum(totals[:index])
@@ -222,6 +226,12 @@ class Reading(AbstractContextManager["Reading"]):
         """The same, and what was measured."""
         measured = json.dumps([[astuple(one) for one in spans] for spans in self._spans])
         return {**self.choices(index), "measured": measured, "transfer": self._transfer(index).facts()}
+
+    @property
+    def _measured_px(self) -> list[int]:
+        """Of each triple."""
+        read_px = self.size_px[0] * self.size_px[1]
+        return [read_px * passes(self.dtype, self._given(triple), self._choice.clip) for triple in self.triples]
 
     def _check_alpha(self, band: int) -> None:
         """Refuse to guess what an alpha band is that looks like none: near infrared is often called so.

@@ -51,7 +51,11 @@ class _Teller:
 
 
 async def upscale(
-    order: RasterOrder, way: AsyncWay, recovery: Callable[[], Recovery], on_progress: OnRasterProgress | None
+    order: RasterOrder,
+    client: Any,
+    way: AsyncWay,
+    recovery: Callable[[], Recovery],
+    on_progress: OnRasterProgress | None,
 ) -> RasterResult:
     """Upscale a raster.
 
@@ -60,6 +64,9 @@ async def upscale(
     """
     tell = _Teller(on_progress)
     with await made_in_thread(lambda: RasterJob(order, tell)) as job:
+        arguments = job.plan_arguments
+        if arguments is not None:
+            await client.plan(*job.reading.size_px, **arguments)
         await _step(job.measure, tell)
         for make in job.deliveries(recovery):
             job.add(await delivered(make, way, job.tell_tiles))

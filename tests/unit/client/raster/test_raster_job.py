@@ -21,6 +21,7 @@ from hndsr_client import (
     ArgumentError,
     Client,
     DestinationError,
+    InvalidRequestError,
     JobInUseError,
     JobMismatchError,
     LocalFileError,
@@ -365,12 +366,12 @@ def test_raster_forgets_all_triples_of_a_job_that_is_begun_anew(
     client: Client, server: FakeServer, tmp_path: Path, made: Path
 ) -> None:
     source = RasterSource(rasters.naip(tmp_path), bands="all")
-    for after, scale, resume in ((5, 3, True), (1, 4, False)):
+    for after, scale, resume in ((5, 3, True), (3, 4, False)):
         server.fail_tiles(reason="INTERNAL", after=after)
         with pytest.raises(ServerError):
             client.upscale_raster(source, made, resume=resume, **{**SMALL_TILES, "scale": scale})
     assert not made.with_name("made.tif.2.hndsr-work").exists()
-    assert client.upscale_raster(source, made, **SMALL_TILES).resumed_tiles == 1
+    assert client.upscale_raster(source, made, **SMALL_TILES).resumed_tiles > 0
 
 
 def test_raster_measures_a_source_anew_of_which_nothing_was_done(client: Client, scene: Path, made: Path) -> None:
@@ -425,6 +426,13 @@ def test_raster_of_bands_of_which_some_have_nodata_is_made_lossy(client: Client,
     virtual.write_text(text)
     client.upscale_raster(RasterSource(virtual, bands=[(1, 2, 3)]), RasterTarget(made, compress="jpeg"), **SMALL_TILES)
     assert verify_raster(made).ok
+
+
+def test_raster_is_refused_before_it_is_measured(client: Client, scene: Path, made: Path) -> None:
+    told: list[RasterProgress] = []
+    with pytest.raises(InvalidRequestError):
+        client.upscale_raster(scene, made, scale=99, on_progress=told.append)
+    assert told == []
 
 
 @pytest.mark.parametrize("choice", [{"ranges": (-5, 70000)}, {"ranges": {2: (0, 70000)}}, {"ranges": {9: (0, 1)}}])
