@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,21 +111,25 @@ def test_target_is_refused_when_the_format_would_lose_something() -> None:
         check_target(raster, RasterTarget("a.tif"))
 
 
-@pytest.fixture
-def no_files() -> Iterator[None]:
-    """No file can be written to."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+WITHOUT_FILES = """
+import resource, sys
+from hndsr_client._raster.choices import RasterTarget
+from hndsr_client._raster.description import Band, Raster
+from hndsr_client._raster.formats import check_target
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+bands = tuple(Band("uint16", color=color, tags={"k": "v"}) for color in ("red", "green", "blue"))
+raster = Raster((100, 100), bands, "mask", domains={"IMAGERY": {"k": "v"}})
+check_target(raster, RasterTarget("a.tif", format=sys.argv[1]))
+"""
 
 
-@pytest.mark.usefixtures("no_files")
 @pytest.mark.parametrize("file_format", ["cog", "gtiff"])
-def test_target_is_checked_without_a_file(file_format: Any) -> None:
-    bands = tuple(Band("uint16", color=color, tags={"k": "v"}) for color in ("red", "green", "blue"))
-    raster = replace(UINT16, bands=bands, domains={"IMAGERY": {"k": "v"}}, validity="mask")
-    check_target(raster, RasterTarget("a.tif", format=file_format))
+def test_target_is_checked_without_a_file(file_format: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_FILES, file_format], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_target_that_is_nowhere_is_accepted() -> None:
