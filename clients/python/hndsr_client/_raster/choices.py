@@ -11,6 +11,8 @@ RasterFormat = Literal["cog", "gtiff", "zarr"]
 Compression = Literal["deflate", "zstd", "lzw", "jpeg", "webp", "none"]
 Resampling = Literal["average", "nearest", "bilinear", "cubic", "cubicspline", "lanczos", "gauss", "mode", "rms"]
 NodataRule = Literal["any", "all"]
+DEFAULT_LEVELS: dict[str, int] = {"deflate": 6, "zstd": 9}
+"""Of the compressions that have levels."""
 
 
 @dataclass(frozen=True)

@@ -28,14 +28,13 @@ from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
-from hndsr_client._raster.choices import RasterTarget
+from hndsr_client._raster.choices import DEFAULT_LEVELS, RasterTarget
 from hndsr_client._raster.description import Raster
 from hndsr_client._raster.tiff_tags import clear_band_domain
 from hndsr_client._raster.vrt import WorkBand, all_bands, vrt_text
 
 _BAND_DOMAIN = "HNDSR_BAND"
 _PREDICTED = {"deflate", "zstd", "lzw"}
-_LEVELS = {"deflate": 6, "zstd": 9}
 _QUALITY = 90
 _MAX_THREADS = 8
 # Files of TIFF's classic form end at 4 GiB; some room is left for what is estimated.
@@ -164,8 +163,8 @@ def _cog_options(target: RasterTarget) -> dict[str, str]:
     }
     if target.compress in _PREDICTED:
         options["PREDICTOR"] = "YES"
-    if target.compress in _LEVELS:
-        options["LEVEL"] = str(target.level or _LEVELS[target.compress])
+    if target.compress in DEFAULT_LEVELS:
+        options["LEVEL"] = str(target.level or DEFAULT_LEVELS[target.compress])
     if target.compress in {"jpeg", "webp"}:
         options["QUALITY"] = options["OVERVIEW_QUALITY"] = str(target.quality or _QUALITY)
     return options
@@ -176,9 +175,9 @@ def _gtiff_options(raster: Raster, target: RasterTarget) -> dict[str, str]:
     options = {"TILED": "YES", "BLOCKXSIZE": side, "BLOCKYSIZE": side, "INTERLEAVE": "PIXEL"}
     if target.compress in _PREDICTED:
         options["PREDICTOR"] = "3" if raster.dtype.startswith("float") else "2"
-    if target.compress in _LEVELS:
+    if target.compress in DEFAULT_LEVELS:
         name = "ZLEVEL" if target.compress == "deflate" else "ZSTD_LEVEL"
-        options[name] = str(target.level or _LEVELS[target.compress])
+        options[name] = str(target.level or DEFAULT_LEVELS[target.compress])
     if target.compress == "jpeg":
         options["JPEG_QUALITY"] = str(target.quality or _QUALITY)
         if [band.color for band in raster.bands] == ["red", "green", "blue"]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from fractions import Fraction
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ class RasterJob(AbstractContextManager["RasterJob"]):
     @property
     def plan_arguments(self) -> dict[str, Any] | None:
         """What a server is to be asked, which may refuse it, before all of the source is read; None if it is not."""
-        if self._noted() is not None or not self.reading.measured_px:
+        if self._noted is not None or not self.reading.measured_px:
             return None
         return self._order.plan_arguments(self.reading.sample_type)
 
@@ -94,7 +94,7 @@ class RasterJob(AbstractContextManager["RasterJob"]):
             JobMismatchError: The earlier run was begun for something else.
             ArgumentError: Outliers make the steps between values too coarse.
         """
-        noted = self._noted()
+        noted = self._noted
         if noted is None:
             self._resumes = False
             self._works.remove_others()
@@ -103,6 +103,7 @@ class RasterJob(AbstractContextManager["RasterJob"]):
             spans = spans_of(noted["measured"])
         self.reading.settle(spans)
 
+    @cached_property
     def _noted(self) -> dict[str, Fact] | None:
         """What the first journal says that can be gone on with, None where there is nothing to go on with."""
         notes = [begun_for(journal) if self._resumes else None for journal in self._works.journals]
@@ -245,12 +246,13 @@ class RasterJob(AbstractContextManager["RasterJob"]):
         if not self._plans:
             raster = self._target_raster(plan)
             check_target(raster, self._order.target)
-            masked = self.reading.sample_source().mask is not None
             check_space(
                 target=self._place.path,
                 target_bytes=needed_bytes(raster, self._order.target),
                 work=self._works.jobs[0],
-                work_bytes=self._works.missing_bytes(raster.size_px, self.reading.forms(), masked=masked),
+                work_bytes=self._works.missing_bytes(
+                    raster.size_px, self.reading.forms(), masked=self.reading.is_masked
+                ),
             )
         self._plans.append(plan)
 

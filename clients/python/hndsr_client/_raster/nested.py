@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 
-import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
+
+from hndsr_client._raster.geotiff import opened
 
 _VIRTUAL = ".vrt"
 _MOST = 10_000
@@ -31,10 +31,8 @@ def _found(names: Sequence[str]) -> Iterator[str]:
 
 
 def _files_of(name: str) -> list[str]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            with rasterio.open(name) as dataset:
-                return list(dataset.files)
-        except RasterioError:  # what cannot be opened is said when it is read
-            return []
+    try:
+        with opened(name) as dataset:
+            return list(dataset.files)
+    except RasterioError:  # what cannot be opened is said when it is read
+        return []

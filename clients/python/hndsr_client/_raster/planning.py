@@ -103,7 +103,7 @@ class Planning(AbstractContextManager["Planning"]):
         size_px = plan.target_height_px, plan.target_width_px
         raster = self.reading.target(scale=plan.scale, size_px=size_px, tags=target_tags(plan))
         check_target(raster, self._order.target)
-        count, masked = len(self.reading.triples), self.reading.sample_source().mask is not None
+        count, masked = len(self.reading.triples), self.reading.is_masked
         tiles = count * len(plan.row_spans) * len(plan.column_spans)
         left = sum(map(count_tiles, self._works.journals)) if self._order.resume else 0
         missing = max(0, 1 - left / tiles)
@@ -126,8 +126,9 @@ class Planning(AbstractContextManager["Planning"]):
     def _telling(self, tiles: Tiles) -> int:
         """A tile amid the image that is mostly valid, if there is one."""
         order = sorted(range(tiles.count), key=lambda number: abs(number - tiles.count // 2))
+        source = self.reading.sample_source()
         for number in order[:_CANDIDATES]:
-            _, valid = self.reading.sample_source().native(tiles.source(number))
+            _, valid = source.native(tiles.source(number))
             if np.count_nonzero(valid) > _MOSTLY_VALID * valid.size:
                 return number
         return order[0]

@@ -11,6 +11,7 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 
+from hndsr_client._raster.depiction import is_mask
 from hndsr_client._raster.description import Georeference, Raster
 from hndsr_client._raster.geotiff import OPTIONS, opened
 from hndsr_client._raster.vrt import all_bands
@@ -153,7 +154,7 @@ def _is_same_color(wanted: str, kept: ColorInterp) -> bool:
 def _is_same_validity(dataset: Any, raster: Raster) -> bool:
     flags = dataset.mask_flag_enums[0]
     if raster.validity == "mask":
-        return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+        return is_mask(flags)
     if raster.validity == "alpha":
         # What GDAL does not take for a mask, no reader does; the band itself has none.
         has_alpha = all(MaskFlags.alpha in each for each in dataset.mask_flag_enums[:-1])

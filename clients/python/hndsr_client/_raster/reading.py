@@ -110,6 +110,11 @@ class Reading(AbstractContextManager["Reading"]):
         return self._transfer(None).wire
 
     @property
+    def is_masked(self) -> bool:
+        """Whether any pixel can be invalid, so that masks travel."""
+        return self.sample_source().mask is not None
+
+    @property
     def measured_px(self) -> int:
         """How many pixels must be read before the ranges are known."""
         return sum(self._measured_px)

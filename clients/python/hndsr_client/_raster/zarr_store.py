@@ -19,7 +19,7 @@ import numpy.typing as npt
 import zarr
 
 from hndsr_client._core.files import sync, sync_folder
-from hndsr_client._raster.choices import RasterTarget
+from hndsr_client._raster.choices import DEFAULT_LEVELS, RasterTarget
 from hndsr_client._raster.composition import Composition
 from hndsr_client._raster.description import GroundPoint, Raster
 from hndsr_client._raster.worked import read_bands
@@ -32,7 +32,6 @@ _PLACED = {"grid_mapping": _PLACE, "coordinates": _PLACE}
 _WINDOW_BYTES = 16 << 20
 _SYNCS = 16
 """Files that the disk is asked for at once, so that it does not wait for each."""
-_LEVELS = {"deflate": 6, "zstd": 9}
 _FORMAT: dict[str, Any] = {"zarr_format": 2} if int(zarr.__version__.split(".")[0]) > 2 else {}
 
 
@@ -198,7 +197,7 @@ def _array(part: Path, name: str, **how: Any) -> Any:
 def _compressor(target: RasterTarget) -> Any:
     if target.compress == "none":
         return None
-    level = target.level or _LEVELS[target.compress]
+    level = target.level or DEFAULT_LEVELS[target.compress]
     if target.compress == "zstd":
         return numcodecs.Blosc(cname="zstd", clevel=level, shuffle=numcodecs.Blosc.SHUFFLE)
     return numcodecs.Zlib(level=level)

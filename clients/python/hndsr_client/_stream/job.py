@@ -211,8 +211,9 @@ class Job:
         samples = self.sample_checksums[number] = self.work.checksum(window)
         if self._mask is None:
             return checksum == samples
-        self.mask_checksums[number] = self._mask.checksum(window)
-        return checksum == self._mask.checksum(window, samples)
+        mask = self._mask.read(window)
+        self.mask_checksums[number] = zlib.crc32(mask)
+        return checksum == zlib.crc32(mask, samples)
 
     def _count_invalid(self, window: Window) -> int:
         mask = self.mask(window)
