@@ -15,7 +15,8 @@ from hndsr_ensemble.manifest import Manifest, Options, model_repository, read_ma
 from hndsr_ensemble.pipeline import HndsrWindows
 from hndsr_ensemble.scale import Scale
 from hndsr_ensemble.serving import ServingSettings
-from hndsr_ensemble.tiling import Tile, TileGeometry, Tiler
+from hndsr_ensemble.tiles import Tile, TileGeometry
+from hndsr_ensemble.tiling import Tiler
 from hndsr_ensemble.values import full_ranges, quantise
 from hndsr_ensemble.windows import WindowBatch
 

@@ -11,7 +11,8 @@ from hndsr_ensemble.cache import WindowCache
 from hndsr_ensemble.manifest import Manifest, model_repository, read_manifests
 from hndsr_ensemble.pipeline import load_pipeline
 from hndsr_ensemble.serving import ServingSettings
-from hndsr_ensemble.tiling import Tile, Tiler
+from hndsr_ensemble.tiles import Tile
+from hndsr_ensemble.tiling import Tiler
 from hndsr_gateway.errors import RevisionChangedError
 from hndsr_gateway.types import ModelDescription, Raster, TileRequest, TileResponse
 

@@ -13,7 +13,7 @@ from in_process import Client, running, scene
 from hndsr_ensemble.geometry import Axis
 from hndsr_ensemble.manifest import Options
 from hndsr_ensemble.scale import Scale
-from hndsr_ensemble.tiling import TileGeometry
+from hndsr_ensemble.tiles import TileGeometry
 from hndsr_ensemble.values import full_ranges
 from hndsr_gateway.triton.endpoints import EndpointPool
 from hndsr_gateway.triton.resolver import look_up

@@ -12,7 +12,8 @@ from hndsr_ensemble.manifest import Options, model_repository, read_manifests
 from hndsr_ensemble.pipeline import load_pipeline
 from hndsr_ensemble.scale import Scale
 from hndsr_ensemble.serving import ServingSettings
-from hndsr_ensemble.tiling import Tile, TileGeometry, Tiler, UpscaledTile
+from hndsr_ensemble.tiles import Tile, TileGeometry, UpscaledTile
+from hndsr_ensemble.tiling import Tiler
 from hndsr_ensemble.values import full_ranges
 
 

@@ -20,7 +20,7 @@ from hndsr_ensemble.scale import Scale
 PIXELS_VERSION = 1
 """Part of every revision: raised whenever the code between a window model and the target's bytes changes them.
 
-That is `geometry`, `blending`, `masks`, `values`, `bicubic`, `noise`, `schedule`, `diffusion` and `tiling`.
+That is `geometry`, `blending`, `masks`, `values`, `bicubic`, `noise`, `schedule`, `diffusion`, `tile_job` and `tiling`.
 """
 
 MANIFEST = "manifest.json"

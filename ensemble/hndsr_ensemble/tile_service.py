@@ -19,7 +19,8 @@ from hndsr_ensemble.masks import pack_mask, unpack_mask
 from hndsr_ensemble.probe import run_probe
 from hndsr_ensemble.scale import Scale
 from hndsr_ensemble.serving import ServingSettings
-from hndsr_ensemble.tiling import CancelledTileError, NotFiniteError, Tile, TileGeometry, TileMismatchError, Tiler
+from hndsr_ensemble.tiles import CancelledTileError, NotFiniteError, Tile, TileGeometry, TileMismatchError
+from hndsr_ensemble.tiling import Tiler
 from hndsr_ensemble.values import SampleType, check_ranges, full_ranges
 from hndsr_ensemble.windows import WindowBatch, WindowFunction
 

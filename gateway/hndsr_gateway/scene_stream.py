@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hndsr_ensemble.tiling import TileStats
+from hndsr_ensemble.tiles import TileStats
 from hndsr_ensemble.values import Ranges
 from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.errors import (

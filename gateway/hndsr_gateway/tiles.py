@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from hndsr_ensemble.geometry import Span
-from hndsr_ensemble.tiling import TileGeometry
+from hndsr_ensemble.tiles import TileGeometry
 from hndsr_ensemble.values import Ranges
 from hndsr_gateway.backend import TileBackend
 from hndsr_gateway.fair_gate import FairGate, Route, Ticket, Turn

@@ -14,7 +14,7 @@ from hndsr_ensemble.geometry import Axis, Span, WindowGeometry
 from hndsr_ensemble.manifest import Manifest, Options
 from hndsr_ensemble.masks import Mask
 from hndsr_ensemble.scale import Scale
-from hndsr_ensemble.tiling import TileGeometry, TileStats
+from hndsr_ensemble.tiles import TileGeometry, TileStats
 from hndsr_ensemble.values import Ranges
 
 

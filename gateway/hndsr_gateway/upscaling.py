@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from hndsr_ensemble.geometry import Span
-from hndsr_ensemble.tiling import TileStats
+from hndsr_ensemble.tiles import TileStats
 from hndsr_ensemble.values import Ranges
 from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.errors import RevisionChangedError, UnavailableError

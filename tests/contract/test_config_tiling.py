@@ -28,7 +28,7 @@ from hndsr_ensemble.manifest import Manifest, Options
 from hndsr_ensemble.scale import Scale
 from hndsr_ensemble.serving import ServingSettings
 from hndsr_ensemble.tile_service import PIXELS, TileService
-from hndsr_ensemble.tiling import TileGeometry
+from hndsr_ensemble.tiles import TileGeometry
 from hndsr_ensemble.values import full_ranges
 from hndsr_ensemble.windows import TENSORS, WindowBatch
 from hndsr_gateway.triton import client

@@ -15,7 +15,7 @@ from hndsr_ensemble.geometry import Axis
 from hndsr_ensemble.manifest import MAX_STEPS, MAX_TEXTURE, Options
 from hndsr_ensemble.scale import MAX_TERM, Scale
 from hndsr_ensemble.tile_service import PIXELS
-from hndsr_ensemble.tiling import TileStats
+from hndsr_ensemble.tiles import TileStats
 from hndsr_gateway import convert
 from hndsr_gateway.images.picture import ImageFormat
 from hndsr_gateway.jobs import Quality, QualityReport, UpscaleAnswer

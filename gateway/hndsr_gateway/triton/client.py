@@ -12,7 +12,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from hndsr_ensemble.manifest import Manifest
 from hndsr_ensemble.masks import pack_mask, unpack_mask
-from hndsr_ensemble.tiling import TileStats
+from hndsr_ensemble.tiles import TileStats
 from hndsr_gateway.errors import (
     BackendMismatchError,
     GatewayError,

@@ -16,7 +16,8 @@ from hndsr_ensemble.cache import WindowCache
 from hndsr_ensemble.geometry import Axis
 from hndsr_ensemble.manifest import Manifest
 from hndsr_ensemble.scale import Scale
-from hndsr_ensemble.tiling import Tile, TileGeometry, Tiler, UpscaledTile
+from hndsr_ensemble.tiles import Tile, TileGeometry, UpscaledTile
+from hndsr_ensemble.tiling import Tiler
 from hndsr_ensemble.values import full_ranges
 from hndsr_ensemble.windows import WindowFunction
 

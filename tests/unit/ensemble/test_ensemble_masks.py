@@ -18,7 +18,7 @@ from unit.ensemble.tile_cases import (
 )
 
 from hndsr_ensemble.masks import fill_invalid, pack_mask, unpack_mask
-from hndsr_ensemble.tiling import UpscaledTile
+from hndsr_ensemble.tiles import UpscaledTile
 
 shapes = st.tuples(st.integers(1, 20), st.integers(1, 20))
 seeds = st.integers(0, 2**32)

@@ -23,7 +23,8 @@ from unit.ensemble.tile_cases import (
 from hndsr_ensemble.cache import WindowCache
 from hndsr_ensemble.manifest import Options
 from hndsr_ensemble.scale import Scale
-from hndsr_ensemble.tiling import CancelledTileError, NotFiniteError, Tile, TileGeometry, TileMismatchError, Tiler
+from hndsr_ensemble.tiles import CancelledTileError, NotFiniteError, Tile, TileGeometry, TileMismatchError
+from hndsr_ensemble.tiling import Tiler
 from hndsr_ensemble.windows import WindowBatch
 
 SEAM_SIZES = [(4, 60), (57, 64), (113, 120), (1, 1), (1, 113)]

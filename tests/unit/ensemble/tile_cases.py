@@ -16,7 +16,8 @@ from hndsr_ensemble.geometry import Axis
 from hndsr_ensemble.manifest import Manifest, Options, model_repository, read_manifests
 from hndsr_ensemble.masks import Mask
 from hndsr_ensemble.scale import Scale
-from hndsr_ensemble.tiling import Tile, TileGeometry, Tiler, TileStats, UpscaledTile
+from hndsr_ensemble.tiles import Tile, TileGeometry, TileStats, UpscaledTile
+from hndsr_ensemble.tiling import Tiler
 from hndsr_ensemble.windows import WindowBatch
 
 WINDOW, STRIDE = 64, 32

@@ -33,7 +33,7 @@ from streams import Place, Stream, Target, opened, places, start, strips
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr.v1 import upscale_pb2_grpc
 from hndsr_ensemble.geometry import Axis
-from hndsr_ensemble.tiling import TileStats
+from hndsr_ensemble.tiles import TileStats
 from hndsr_gateway import interceptors
 from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.convert import plan_message
