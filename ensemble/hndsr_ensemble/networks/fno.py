@@ -7,7 +7,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 
 from hndsr_ensemble.networks.autoencoder import LATENT_CHANNELS
 from hndsr_ensemble.networks.embedding import SCALE_FREQUENCIES, scale_features
-from hndsr_ensemble.networks.layers import ResidualBlock, conv3, film
+from hndsr_ensemble.networks.layers import ResidualBlock, conv1, conv3, film
 from hndsr_ensemble.networks.sampling import latent_centres, pixel_phases, sample_bilinear
 from hndsr_ensemble.networks.spectral import FourierBases, SpectralConv, fourier_bases
 
@@ -31,9 +31,9 @@ class FNOBlock(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(WIDTH, SPECTRAL_WIDTH, 1)
+        self.reduce = conv1(WIDTH, SPECTRAL_WIDTH)
         self.spectral = SpectralConv(SPECTRAL_WIDTH)
-        self.expand = nn.Conv2d(SPECTRAL_WIDTH, WIDTH, 1)
+        self.expand = conv1(SPECTRAL_WIDTH, WIDTH)
         self.local_conv = conv3(WIDTH, WIDTH)
         self.film = nn.Linear(EMBEDDING_WIDTH, 2 * WIDTH)
         self.project = conv3(WIDTH, WIDTH)

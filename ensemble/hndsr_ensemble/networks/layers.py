@@ -8,9 +8,22 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 NORM_EPSILON = 1e-6
 
 
-def conv3(inputs: int, outputs: int, *, stride: int = 1) -> nn.Conv2d:
+class Conv(nn.Conv2d):
+    """A convolution in the arithmetic of its weights, whatever comes in; in half precision its sums are fp32."""
+
+    def forward(self, x: Float[Tensor, "n inputs h w"]) -> Float[Tensor, "n outputs y x"]:
+        """Convolve `x`, rounded to the weights' precision."""
+        return super().forward(x.to(self.weight.dtype))
+
+
+def conv3(inputs: int, outputs: int, *, stride: int = 1) -> Conv:
     """A 3 × 3 convolution that pads one pixel of zeros."""
-    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
+    return Conv(inputs, outputs, 3, stride=stride, padding=1)
+
+
+def conv1(inputs: int, outputs: int) -> Conv:
+    """A linear map of each pixel's channels."""
+    return Conv(inputs, outputs, 1)
 
 
 def film(h: Float[Tensor, "n c h w"], modulation: Float[Tensor, "n 2*c"]) -> Float[Tensor, "n c h w"]:
@@ -50,6 +63,6 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Bring every pixel to unit mean square over its channels, times the gain."""
-        # Squares are averaged in fp32 whatever the activations are.
+        # In fp32 whatever the activations are: the factor and the gain are, and decide the product's type.
         power = x.float().square().mean(dim=1, keepdim=True)
-        return x * torch.rsqrt(power + NORM_EPSILON).to(x.dtype) * self.gain
+        return x * torch.rsqrt(power + NORM_EPSILON) * self.gain

@@ -7,7 +7,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 
 from hndsr_ensemble.networks.autoencoder import LATENT_CHANNELS
 from hndsr_ensemble.networks.embedding import SCALE_FREQUENCIES, TIME_FREQUENCIES, scale_features, time_features
-from hndsr_ensemble.networks.layers import ChannelNorm, conv3, film
+from hndsr_ensemble.networks.layers import ChannelNorm, conv1, conv3, film
 
 LEVEL_WIDTHS = (80, 160, 160)
 BLOCKS_PER_LEVEL = 2
@@ -29,7 +29,7 @@ class UNetBlock(nn.Module):
         self.norm2 = ChannelNorm(outputs)
         self.film = nn.Linear(EMBEDDING_WIDTH, 2 * outputs)
         self.conv2 = conv3(outputs, outputs)
-        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.skip = conv1(inputs, outputs) if inputs != outputs else nn.Identity()
 
     def forward(
         self, x: Float[Tensor, "n inputs h w"], embedding: Float[Tensor, "n 256"]
