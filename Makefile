@@ -126,7 +126,7 @@ wheels: $(DONE)/own $(DONE)/dev ## Build the three wheels into dist/
 
 COMPILE = UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --project requirements --universal \
 	--python-version 3.10 --generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
-COMPILE_OWN = $(COMPILE) $(PYPROJECTS) \
+COMPILE_OWN = $(COMPILE) $(PYPROJECTS) --excludes requirements/excluded.in \
 	--no-emit-package hndsr --no-emit-package hndsr-proto --no-emit-package hndsr-client
 
 # The pins of the big lock are the start of the small one, so that both agree.
@@ -135,7 +135,7 @@ lock: $(DONE)/dev ## Resolve the locks anew; pins stay unless UPGRADE=1
 	@echo "resolving requirements/*.lock"
 	@$(COMPILE_OWN) requirements/dev.in --all-extras --excludes requirements/torch.in -o requirements/dev.lock
 	@cp requirements/dev.lock requirements/serve.lock
-	@$(subst --upgrade,,$(COMPILE_OWN)) requirements/serve.in --extra embedded --extra demo --extra geo -o requirements/serve.lock
+	@$(subst --upgrade,,$(COMPILE_OWN)) requirements/serve.in --extra embedded --extra demo --extra geo --extra openvino -o requirements/serve.lock
 	@$(COMPILE) requirements/proto.in -o requirements/proto.lock
 
 .PHONY: clean
@@ -175,7 +175,7 @@ $(DONE)/venv:
 	@mkdir -p $(@D) && touch $@
 
 $(DONE)/serve: requirements/serve.lock $(DONE)/venv
-	@echo "installing the service's packages (a minute, 0.7 GB)"
+	@echo "installing the service's packages (a minute, 0.9 GB)"
 	@$(PIP_INSTALL_LOCKED) -r $<
 	@touch $@
 

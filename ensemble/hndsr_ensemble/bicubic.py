@@ -13,9 +13,12 @@ from hndsr_ensemble.scale import Scale
 
 TAPS = 4
 
+Taps = tuple[Int64[np.ndarray, "n"], Float64[np.ndarray, "4 n"]]
+"""First source pixel of the four that each target pixel is made of, and their weights, which sum to 1."""
 
-def cubic_taps(target: Int[np.ndarray, "n"], scale: Scale) -> tuple[Int64[np.ndarray, "n"], Float64[np.ndarray, "4 n"]]:
-    """First source pixel of the four that each target pixel is made of, and their weights, which sum to 1.
+
+def cubic_taps(target: Int[np.ndarray, "n"], scale: Scale) -> Taps:
+    """The taps of target pixels along one axis.
 
     Args:
         target: absolute target coordinates along one axis.
@@ -55,11 +58,27 @@ def enlarge(
         left: likewise.
         scale: of the image.
     """
-    first_row, row_weights = cubic_taps(rows, scale)
-    first_column, column_weights = cubic_taps(columns, scale)
-    values = source.astype(np.float64)
-    across = sum(column_weights[tap] * values[:, :, first_column - left + tap] for tap in range(TAPS))
-    return sum(row_weights[tap][:, None] * across[:, first_row - top + tap] for tap in range(TAPS))
+    across = np.empty((len(source), source.shape[1], len(columns)), np.float64)
+    target = np.empty((len(source), len(rows), len(columns)), np.float64)
+    row_taps, column_taps = cubic_taps(rows, scale), cubic_taps(columns, scale)
+    for band, samples in enumerate(source):
+        # Both ways whole rows are gathered: columns as rows of the transposed samples.
+        across[band] = _interpolate(samples.T.astype(np.float64, order="C"), column_taps, left).T
+        target[band] = _interpolate(across[band], row_taps, top)
+    return target
+
+
+def _interpolate(rows: Float64[np.ndarray, "h w"], taps: Taps, first: int) -> Float64[np.ndarray, "y w"]:
+    """Target rows from source rows, the first of which is source row `first`."""
+    starts, weights = taps
+    total, term = np.empty((2, len(starts), rows.shape[1]), np.float64)
+    for tap in range(TAPS):
+        gathered = total if tap == 0 else term
+        np.take(rows, starts - first + tap, axis=0, out=gathered, mode="clip")
+        gathered *= weights[tap][:, None]
+        if tap > 0:
+            total += term
+    return total
 
 
 def interpolate_points(
@@ -115,8 +134,7 @@ def bicubic_windows(
     """Interpolate windows whose source has a halo of two pixels; neighbouring windows agree to the last bit."""
     inside, halo = np.arange(geometry.window_px), geometry.source_halo_px
     starts = positions * scale.denominator // scale.numerator - halo
-    windows = [
-        enlarge(source, rows=y + inside, columns=x + inside, top=int(top), left=int(left), scale=scale)
-        for source, (y, x), (top, left) in zip(lr, positions, starts, strict=True)
-    ]
-    return np.stack(windows).astype(np.float32)
+    windows = np.empty((len(lr), lr.shape[1], geometry.window_px, geometry.window_px), np.float32)
+    for window, source, (y, x), (top, left) in zip(windows, lr, positions, starts, strict=True):
+        window[:] = enlarge(source, rows=y + inside, columns=x + inside, top=int(top), left=int(left), scale=scale)
+    return windows

@@ -1,4 +1,4 @@
-"""The window models in one process: what Triton's answer is compared with, byte for byte."""
+"""The window models in one process, without Triton."""
 
 from __future__ import annotations
 
@@ -15,13 +15,21 @@ from hndsr_ensemble.manifest import VERSION_FOLDER, Manifest
 from hndsr_ensemble.serving import ServingSettings
 from hndsr_ensemble.windows import WindowBatch, WindowFunction
 
+NETWORKS = ("fno", "unet", "decoder")
+
 
 class HndsrWindows:
-    """FNO, DDIM over the UNet, decoder: the ensemble `hndsr_window` without Triton."""
+    """FNO, DDIM over the UNet, decoder: the ensemble `hndsr_window` without Triton.
 
-    def __init__(self, repository: Path, settings: ServingSettings) -> None:
+    Args:
+        repository: the Triton model repository.
+        settings: which engine, and how many cores it may use.
+        streams: threads that may call it at once, each on its share of the cores.
+    """
+
+    def __init__(self, repository: Path, settings: ServingSettings, *, streams: int = 1) -> None:
         self.fno, self.unet, self.decoder = (
-            load_engine(repository, name, settings) for name in ("fno", "unet", "decoder")
+            load_engine(repository, name, settings, streams=streams) for name in NETWORKS
         )
         self._residual_std = read_residual_std(repository / "unet" / VERSION_FOLDER / "weights.safetensors")
 
@@ -42,20 +50,33 @@ class HndsrWindows:
         return self.decoder.run({"latent": latent})
 
 
-def load_pipeline(repository: Path, manifest: Manifest, settings: ServingSettings) -> WindowFunction:
+def load_pipeline(
+    repository: Path, manifest: Manifest, settings: ServingSettings, *, streams: int = 1
+) -> WindowFunction:
     """The window function of a model in this process.
+
+    Args:
+        repository: the Triton model repository.
+        manifest: of the model.
+        settings: which engine, and how many cores it may use.
+        streams: threads that may call it at once, each on its share of the cores.
 
     Raises:
         KeyError: for a model that exists in Triton only.
     """
-    return PIPELINES[manifest.triton_model](repository, manifest, settings)
+    return PIPELINES[manifest.triton_model](repository, manifest, settings, streams)
 
 
-def _bicubic(repository: Path, manifest: Manifest, settings: ServingSettings) -> WindowFunction:  # noqa: ARG001
+def _hndsr(repository: Path, manifest: Manifest, settings: ServingSettings, streams: int) -> WindowFunction:  # noqa: ARG001
+    return HndsrWindows(repository, settings, streams=streams)
+
+
+def _bicubic(repository: Path, manifest: Manifest, settings: ServingSettings, streams: int) -> WindowFunction:  # noqa: ARG001
     return lambda batch: bicubic_windows(batch.lr, batch.positions, scale=batch.scale, geometry=manifest.geometry)
 
 
-PIPELINES: dict[str, Callable[[Path, Manifest, ServingSettings], WindowFunction]] = {
-    "hndsr_window": lambda repository, _, settings: HndsrWindows(repository, settings),
+PIPELINES: dict[str, Callable[[Path, Manifest, ServingSettings, int], WindowFunction]] = {
+    "hndsr_window": _hndsr,
     "bicubic": _bicubic,
 }
+"""Window models that run in this process, by their Triton model."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +26,7 @@ class ProbeError(RuntimeError):
     """A window model answers the probe with something else than it should."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
-    """What a model answered, to the last bit, and how long a diffusion step of a window took it, warmed up."""
-
-    windows: tuple[Float32[np.ndarray, "1 3 p p"], ...]
-    step_s: float
+Windows = tuple[Float32[np.ndarray, "1 3 p p"], ...]
 
 
 def probe_cases(manifest: Manifest) -> list[tuple[Scale, Options]]:
@@ -62,40 +54,36 @@ def probe_batch(manifest: Manifest, source: UInt8[np.ndarray, "s s 3"], case: tu
     return WindowBatch(normalise(source[:side, :side], full_ranges(UINT8))[None], positions, scale, options)
 
 
-def quantise_windows(windows: tuple[Float32[np.ndarray, "1 3 p p"], ...]) -> UInt8[np.ndarray, "n p p 3"]:
+def quantise_windows(windows: Windows) -> UInt8[np.ndarray, "n p p 3"]:
     """As 8-bit pixels."""
     return np.stack([quantise(window[0], full_ranges(UINT8), UINT8) for window in windows])
 
 
-def run_probe(repository: Path, manifest: Manifest, run: WindowFunction) -> ProbeResult:
-    """Run the committed probe and compare.
+def committed_batches(repository: Path, manifest: Manifest) -> list[WindowBatch]:
+    """What the committed probe asks."""
+    source = _committed(repository, manifest, "source")
+    return [probe_batch(manifest, source, case) for case in probe_cases(manifest)]
+
+
+def run_probe(repository: Path, manifest: Manifest, run: WindowFunction) -> Windows:
+    """Run the committed probe and compare; the answers to the last bit.
 
     Raises:
         ProbeError: saying by how much the answer is off.
     """
-    with np.load(repository / manifest.triton_model / VERSION_FOLDER / PROBE) as committed:
-        source, expected = committed["source"], committed["windows"]
-    batches = [probe_batch(manifest, source, case) for case in probe_cases(manifest)]
-    first = batches[0]
-    run(first)
-    prior_s, _ = _timed(run, replace(first, options=replace(first.options, steps=0)))
-    whole_s, answer = _timed(run, first)
-    windows = (answer, *(run(batch) for batch in batches[1:]))
-    _compare(manifest, windows, expected)
-    return ProbeResult(windows, max(0.0, whole_s - prior_s) / first.options.steps)
+    windows = tuple(run(batch) for batch in committed_batches(repository, manifest))
+    _compare(manifest, windows, _committed(repository, manifest, "windows"))
+    return windows
 
 
-def _compare(
-    manifest: Manifest, windows: tuple[Float32[np.ndarray, "1 3 p p"], ...], expected: UInt8[np.ndarray, "n p p 3"]
-) -> None:
+def _committed(repository: Path, manifest: Manifest, name: str) -> UInt8[np.ndarray, "..."]:
+    with np.load(repository / manifest.triton_model / VERSION_FOLDER / PROBE) as arrays:
+        return arrays[name]
+
+
+def _compare(manifest: Manifest, windows: Windows, expected: UInt8[np.ndarray, "n p p 3"]) -> None:
     if not all(np.isfinite(window).all() for window in windows):
         raise ProbeError(f"{manifest.name} answers its probe with something that is no number")
     difference = float(np.abs(quantise_windows(windows).astype(np.int16) - expected).mean(axis=(1, 2, 3)).max())
     if difference > TOLERANCE:
         raise ProbeError(f"{manifest.name} is {difference:.3g} grey levels off its probe, more than {TOLERANCE}")
-
-
-def _timed(run: Callable[[WindowBatch], np.ndarray], batch: WindowBatch) -> tuple[float, np.ndarray]:
-    start = time.perf_counter()
-    result = run(batch)
-    return time.perf_counter() - start, result

@@ -81,7 +81,7 @@ def seal(repository: Path, document: dict[str, Any]) -> Manifest:
     (folder / MANIFEST).write_text(text, encoding="utf-8")
     cases = probe_cases(manifest)
     source = probe_source(max(probe_axis(manifest, scale).side for scale, _ in cases))
-    run = load_pipeline(repository, manifest, ServingSettings.from_environment({}))
+    run = load_pipeline(repository, manifest, ServingSettings.from_environment({"HNDSR_ENGINE": "onnxruntime"}))
     windows = quantise_windows(tuple(run(probe_batch(manifest, source, case)) for case in cases))
     np.savez_compressed(folder / PROBE, source=source, windows=windows)
     return manifest

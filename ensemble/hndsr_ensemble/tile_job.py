@@ -14,7 +14,7 @@ from hndsr_ensemble.geometry import Axis, Span
 from hndsr_ensemble.manifest import Manifest
 from hndsr_ensemble.masks import Mask, fill_invalid
 from hndsr_ensemble.tiles import Tile, TileGeometry, TileMismatchError
-from hndsr_ensemble.values import normalise, out_of_range
+from hndsr_ensemble.values import full_ranges, normalise, out_of_range
 from hndsr_ensemble.windows import WindowBatch
 
 POINTS_AT_ONCE = 65_536
@@ -51,10 +51,12 @@ class TileJob:
             raise TileMismatchError(f"cores {geometry.cores} take source {expected.source}, not {geometry.source}")
         if tile.mask is not None and tile.mask.shape != shape:
             raise TileMismatchError(f"the mask has {tile.mask.shape} pixels, the tile {shape}")
-        self._row_indices = {row: self.rows.source_indices(row) - self._top for row in self.window_rows}
-        self._column_indices = {
-            column: self.columns.source_indices(column) - self._left for column in self.window_columns
+        self._row_picks = {row: _pick(self.rows.source_indices(row) - self._top) for row in self.window_rows}
+        self._column_picks = {
+            column: _pick(self.columns.source_indices(column) - self._left) for column in self.window_columns
         }
+        self._row_weights = {row: window_weights(self.rows, row) for row in self.window_rows}
+        self._column_weights = {column: window_weights(self.columns, column) for column in self.window_columns}
 
     def _spans(self, geometry: TileGeometry) -> tuple[Span, Span]:
         if not self._manifest.supports(geometry.scale):
@@ -97,15 +99,15 @@ class TileJob:
 
     def weights(self, place: Place) -> tuple[UInt16[np.ndarray, "p"], UInt16[np.ndarray, "p"]]:
         """Blending weights of a window along rows and columns."""
-        return window_weights(self.rows, place[0]), window_weights(self.columns, place[1])
+        return self._row_weights[place[0]], self._column_weights[place[1]]
 
     def samples(self, place: Place) -> Samples | None:
         """A window's source; None where it has no valid pixel and is not to be run."""
-        grid = np.ix_(self._row_indices[place[0]], self._column_indices[place[1]])
-        samples = self.tile.pixels[grid]
+        rows, columns = self._row_picks[place[0]], self._column_picks[place[1]]
+        samples = self.tile.pixels[rows][:, columns]
         if self.tile.mask is None:
-            return samples
-        valid = self.tile.mask[grid]
+            return np.ascontiguousarray(samples)
+        valid = self.tile.mask[rows][:, columns]
         return fill_invalid(samples, valid) if valid.any() else None
 
     def batch(self, place: Place, samples: Samples) -> WindowBatch:
@@ -126,7 +128,7 @@ class TileJob:
         facts = (revision, str(scale.fraction), samples.dtype.str, origin, drawn)
         digest = hashlib.blake2b(repr(facts).encode(), digest_size=24)
         digest.update(tile.ranges.tobytes())
-        digest.update(samples.tobytes())
+        digest.update(samples.reshape(-1).data)
         return digest.digest()
 
     def is_needed_no_more(self, place: Place) -> bool:
@@ -152,6 +154,8 @@ class TileJob:
     def outside(self) -> Iterator[OutsidePoints]:
         """Bicubic values of the target samples whose nearest source sample is valid, but out of its range."""
         source = self.tile.pixels
+        if np.array_equal(self.tile.ranges, full_ranges(source.dtype)):
+            return
         valid = np.ones(source.shape[:2], dtype=bool) if self.tile.mask is None else self.tile.mask
         outside = out_of_range(source, self.tile.ranges) & valid[..., None]
         if not outside.any():
@@ -188,3 +192,9 @@ class TileJob:
         rows = np.arange(self.row_span.target_start, self.row_span.target_stop)
         columns = np.arange(self.column_span.target_start, self.column_span.target_stop)
         return np.ix_(self.rows.nearest_source(rows) - self._top, self.columns.nearest_source(columns) - self._left)
+
+
+def _pick(indices: Int[np.ndarray, "s"]) -> slice | Int[np.ndarray, "s"]:
+    """A slice where nothing is mirrored: it copies no pixel."""
+    rising = np.array_equal(indices, np.arange(indices[0], indices[0] + len(indices)))
+    return slice(int(indices[0]), int(indices[0]) + len(indices)) if rising else indices

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
+import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,27 +13,31 @@ from typing import Any
 import numpy as np
 
 from hndsr_ensemble.cache import WindowCache
-from hndsr_ensemble.engines import EngineFacts
-from hndsr_ensemble.geometry import Axis
+from hndsr_ensemble.engines import engine_choice
+from hndsr_ensemble.hosts import CallModel, HostSetup, WindowHost, is_in_process, window_host
 from hndsr_ensemble.manifest import MAX_STEPS, MAX_TEXTURE, Manifest, Options, read_manifests, revision_of
 from hndsr_ensemble.masks import pack_mask, unpack_mask
 from hndsr_ensemble.probe import run_probe
-from hndsr_ensemble.scale import Scale
-from hndsr_ensemble.serving import ServingSettings
-from hndsr_ensemble.tiles import CancelledTileError, NotFiniteError, Tile, TileGeometry, TileMismatchError
-from hndsr_ensemble.tiling import Tiler
+from hndsr_ensemble.serving import ENSEMBLE, FUSED, ServingSettings
+from hndsr_ensemble.tiles import (
+    CancelledTileError,
+    NotFiniteError,
+    OutOfDeviceMemoryError,
+    Tile,
+    TileGeometry,
+    TileMismatchError,
+    TileRunner,
+)
+from hndsr_ensemble.timing import window_times_s
 from hndsr_ensemble.values import SampleType, check_ranges, full_ranges
-from hndsr_ensemble.windows import WindowBatch, WindowFunction
 
-Arrays = dict[str, np.ndarray]
-CallModel = Callable[[str, Arrays], np.ndarray]
-"""Runs a Triton model by name and returns its output WINDOW."""
+logger = logging.getLogger(__name__)
+
+Answer = dict[str, Any]
+"""Arrays by their names; pixels that were made on a GPU may be a tensor there."""
 
 PIXELS: dict[str, SampleType] = {"PIXELS_U8": np.dtype(np.uint8), "PIXELS_U16": np.dtype(np.uint16)}
 """Input and output of each sample type."""
-
-NUMPY = EngineFacts(f"numpy {np.__version__}", "fp64", "cpu", batch=8)
-"""What runs models without networks: element by element, so that the batch does not matter."""
 
 
 class TileRequestError(Exception):
@@ -47,7 +52,7 @@ class TileRequestError(Exception):
 class _Served:
     manifest: Manifest
     revision: str
-    tiler: Tiler
+    tiler: TileRunner
     description: dict[str, Any]
 
 
@@ -56,19 +61,36 @@ class TileService:
 
     Args:
         repository: the Triton model repository.
-        settings: which models, and how large a cache.
-        engine: of the models that have networks.
-        call: runs a window model.
+        settings: which models, what runs them, and how large a cache.
+        call: runs a window model that does not run in this process.
+        device_index: of the GPU for the models in this process.
+
+    Raises:
+        EngineChoiceError: if what is to run them cannot be had here.
     """
 
-    def __init__(self, repository: Path, settings: ServingSettings, engine: EngineFacts, call: CallModel) -> None:
+    def __init__(self, repository: Path, settings: ServingSettings, call: CallModel, *, device_index: int = 0) -> None:
+        engine_choice(settings)
         manifests = read_manifests(repository)
         self._manifests = {name: manifests[name] for name in settings.models or manifests}
-        self._repository, self._engine, self._call = repository, engine, call
+        pool = ThreadPoolExecutor(settings.cpu_threads, thread_name_prefix="window")
+        self._setup = HostSetup(repository, settings, call, device_index, pool)
         self._cache = WindowCache(settings.window_cache_bytes)
+        self._hosts: dict[str, WindowHost] = {}
         self._served: dict[str, _Served] = {}
 
-    def answer(self, inputs: Mapping[str, np.ndarray | None], *, cancelled: Callable[[], bool]) -> Arrays:
+    def warm_up(self) -> None:
+        """Prove the models that run in this process; the others are proven when they are first asked for.
+
+        Raises:
+            ManifestError: if files are not the released ones.
+            ProbeError: if a model computes something else than it should.
+        """
+        for name, manifest in self._manifests.items():
+            if is_in_process(manifest, self._setup.settings):
+                self._serve(name)
+
+    def answer(self, inputs: Mapping[str, np.ndarray | None], *, cancelled: Callable[[], bool]) -> Answer:
         """Answer one request: a tile, or where no pixels are given a description of all models.
 
         Args:
@@ -80,50 +102,64 @@ class TileService:
         """
         if all(inputs.get(name) is None for name in PIXELS):
             return self._describe()
-        served = self._serve(_text(inputs.get("MODEL")))
         required = _text(inputs.get("REQUIRED_REVISION"))
-        if required not in {"", served.revision}:
-            raise TileRequestError("REVISION_CHANGED", f"this is revision {served.revision}", code="UNAVAILABLE")
-        return self._upscale(served, inputs, cancelled)
+        while True:
+            served = self._serve(_text(inputs.get("MODEL")))
+            if required not in {"", served.revision}:
+                raise TileRequestError("REVISION_CHANGED", f"this is revision {served.revision}", code="UNAVAILABLE")
+            try:
+                return self._upscale(served, inputs, cancelled)
+            except OutOfDeviceMemoryError as error:
+                self._shrink(served.manifest.name, error)
 
-    def _describe(self) -> Arrays:
+    def _describe(self) -> Answer:
         models = [self._serve(name).description for name in self._manifests]
         return {"DESCRIPTION": np.array([json.dumps({"models": models}).encode()], dtype=np.object_)}
 
     def _serve(self, name: str) -> _Served:
         if name not in self._manifests:
             raise TileRequestError("MODEL_NOT_FOUND", f"served are {', '.join(self._manifests)}")
-        if name not in self._served:
-            self._served[name] = self._prove(self._manifests[name])
+        while name not in self._served:
+            if name not in self._hosts:
+                self._hosts[name] = window_host(self._setup, self._manifests[name])
+            try:
+                self._served[name] = self._prove(self._manifests[name], self._hosts[name])
+            except OutOfDeviceMemoryError as error:
+                self._shrink(name, error)
         return self._served[name]
 
-    def _prove(self, manifest: Manifest) -> _Served:
-        def run(batch: WindowBatch) -> np.ndarray:
-            try:
-                return self._call(manifest.triton_model, batch.tensors(manifest.inputs))
-            except Exception:
-                self._served.pop(manifest.name, None)
-                raise
+    def _shrink(self, name: str, error: OutOfDeviceMemoryError) -> None:
+        """Have a model proven anew with fewer windows at once; with one, the error stands."""
+        self._served.pop(name, None)
+        host = self._hosts[name]
+        if not host.shrink():
+            raise error
+        logger.warning("%s ran out of device memory: it runs batches of %d from now on", name, host.facts.batch)
 
-        probe = run_probe(self._repository, manifest, run)
-        engine = self._engine if manifest.files else NUMPY
+    def _prove(self, manifest: Manifest, host: WindowHost) -> _Served:
+        settings, engine = self._setup.settings, host.facts
+        probe = run_probe(self._setup.repository, manifest, host.windows)
         revision = revision_of(
-            manifest, engine=engine.name, precision=engine.precision, batch=engine.batch, probe=probe.windows
+            manifest, engine=engine.name, precision=engine.precision, batch=engine.batch, probe=probe
         )
+        tiler, at_once = host.tiler(revision, self._cache), max(engine.batch, settings.cpu_threads)
+        window_s, step_s = window_times_s(manifest, host.tiler("", WindowCache(0)), windows=at_once)
         description = {
             "manifest": manifest.text,
             "revision": revision,
             "engine": engine.name,
+            "precision": engine.precision,
             "device": engine.device,
-            "window_s": _window_time_s(manifest, run, batch=engine.batch),
-            "step_s": probe.step_s,
+            "batch": engine.batch,
+            "networks": FUSED if is_in_process(manifest, settings) else ENSEMBLE,
+            "window_s": window_s,
+            "step_s": step_s,
         }
-        tiler = Tiler(manifest, revision=revision, run=run, batch=engine.batch, cache=self._cache)
         return _Served(manifest, revision, tiler, description)
 
     def _upscale(
         self, served: _Served, inputs: Mapping[str, np.ndarray | None], cancelled: Callable[[], bool]
-    ) -> Arrays:
+    ) -> Answer:
         try:
             name, tile = _read_tile(inputs, served.manifest.default_options)
         except ValueError as error:
@@ -136,6 +172,10 @@ class TileService:
             raise TileRequestError("NOT_FINITE", "the model answered with no numbers", code="INTERNAL") from error
         except CancelledTileError as error:
             raise TileRequestError("CANCELLED", "the caller went away", code="CANCELLED") from error
+        except Exception:
+            # It may come back as another one: a Triton model may have been loaded anew.
+            self._served.pop(served.manifest.name, None)
+            raise
         stats = result.stats
         mask = np.zeros(0, np.uint8) if result.mask is None else pack_mask(result.mask)
         return {
@@ -177,17 +217,3 @@ def _scalar(tensor: np.ndarray | None, default: int | float) -> int | float:  # 
 
 def _text(tensor: np.ndarray | None) -> str:
     return "" if tensor is None or not tensor.size else bytes(tensor[0]).decode()
-
-
-def _window_time_s(manifest: Manifest, run: WindowFunction, *, batch: int) -> float:
-    """How long a window takes with all that tiling does for it, warmed up and without diffusion."""
-    scale = Scale.parse(manifest.default_scale)
-    side = manifest.geometry.window_px * scale.denominator // scale.numerator
-    axis = Axis(side, scale, manifest.geometry)
-    geometry = TileGeometry.of(axis, axis, axis.span(0, 1), axis.span(0, 1))
-    tile = Tile(np.zeros((side, side, 3), np.uint8), geometry, full_ranges(np.dtype(np.uint8)), Options(0, 0.0, 0))
-    tiler = Tiler(manifest, revision="", run=run, batch=batch, cache=WindowCache(0))
-    tiler.run(tile, cancelled=lambda: False)
-    start = time.perf_counter()
-    tiler.run(tile, cancelled=lambda: False)
-    return time.perf_counter() - start

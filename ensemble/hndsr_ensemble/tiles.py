@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64, Shaped
@@ -26,6 +26,10 @@ class CancelledTileError(Exception):
 
 class NotFiniteError(ArithmeticError):
     """The model answered with something that is no number; nothing of it was kept."""
+
+
+class OutOfDeviceMemoryError(MemoryError):
+    """The device has too little memory for the windows of one pass; fewer at once may fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +94,13 @@ class TileStats:
 class UpscaledTile:
     """A tile's target; `mask` None where all pixels are valid."""
 
-    pixels: Shaped[np.ndarray, "h w 3"]
+    pixels: Any
+    """Samples of shape (height, width, 3): an array, or a tensor on the GPU that made them."""
     mask: Mask | None
     stats: TileStats
 
 
+@runtime_checkable
 class TileRunner(Protocol):
     """Upscales tiles of one window model."""
 
@@ -109,4 +115,5 @@ class TileRunner(Protocol):
             TileMismatchError: if geometry and pixels do not fit together.
             CancelledTileError: if `cancelled` said so.
             NotFiniteError: if the model yields no numbers.
+            OutOfDeviceMemoryError: if a GPU cannot hold a pass.
         """

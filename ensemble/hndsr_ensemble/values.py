@@ -29,9 +29,14 @@ def check_ranges(ranges: Ranges, dtype: SampleType) -> None:
 
 def normalise(samples: Shaped[np.ndarray, "h w 3"], ranges: Ranges) -> Float32[np.ndarray, "3 h w"]:
     """Map samples to [-1, 1], channels first; samples outside their range are clamped."""
-    low, high = ranges[:, 0], ranges[:, 1]
-    unit = (2.0 * samples - (low + high)) / (high - low)
-    return np.ascontiguousarray(np.clip(unit, -1, 1).astype(np.float32).transpose(2, 0, 1))
+    result = np.empty((3, *samples.shape[:2]), np.float32)
+    for band, (low, high) in enumerate(ranges):
+        unit = np.multiply(samples[..., band], 2.0, dtype=np.float64)
+        unit -= low + high
+        unit /= high - low
+        np.maximum(unit, -1, out=unit)
+        np.minimum(unit, 1, out=result[band], casting="same_kind")
+    return result
 
 
 def quantise(
@@ -40,9 +45,17 @@ def quantise(
     dtype: SampleType,
 ) -> Shaped[np.ndarray, "h w 3"]:
     """Map [-1, 1] back to samples: `floor(v + 1/2)`, clamped to the range."""
-    low, high = ranges[:, 0], ranges[:, 1]
-    samples = (unit.transpose(1, 2, 0).astype(np.float64) * (high - low) + (low + high)) / 2
-    return np.floor(np.clip(samples, low, high) + 0.5).astype(dtype, order="C")
+    result = np.empty((*unit.shape[1:], 3), dtype)
+    samples = np.empty(unit.shape[1:], np.float64)
+    for band, (low, high) in enumerate(ranges):
+        np.multiply(unit[band], high - low, out=samples, dtype=np.float64)
+        samples += low + high
+        samples *= 0.5
+        np.maximum(samples, low, out=samples)
+        np.minimum(samples, high, out=samples)
+        # Ranges begin at 0 or above, where the cast is the floor.
+        np.add(samples, 0.5, out=result[..., band], casting="unsafe")
+    return result
 
 
 def out_of_range(samples: Shaped[np.ndarray, "h w 3"], ranges: Ranges) -> Bool[np.ndarray, "h w 3"]:

@@ -22,7 +22,6 @@ from model_configs import (
 )
 
 from hndsr_ensemble.bicubic import bicubic_windows
-from hndsr_ensemble.engines import EngineFacts
 from hndsr_ensemble.geometry import Axis
 from hndsr_ensemble.manifest import Manifest, Options
 from hndsr_ensemble.scale import Scale
@@ -105,8 +104,8 @@ def service() -> TileService:
         scale = Scale(*(int(term) for term in tensors["RATIO"][0]))
         return bicubic_windows(tensors["LR"], tensors["POSITION"], scale=scale, geometry=MANIFESTS["bicubic"].geometry)
 
-    settings = ServingSettings.from_environment({"HNDSR_MODELS": "bicubic"})
-    return TileService(REPOSITORY, settings, EngineFacts("none", "fp32", "cpu", batch=1), call)
+    settings = ServingSettings.from_environment({"HNDSR_MODELS": "bicubic", "HNDSR_NETWORKS": "ensemble"})
+    return TileService(REPOSITORY, settings, call)
 
 
 def answer(service: TileService, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

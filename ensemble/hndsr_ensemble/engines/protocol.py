@@ -10,7 +10,10 @@ from jaxtyping import Shaped
 
 @runtime_checkable
 class Engine(Protocol):
-    """Runs one network in a fixed batch, so that a window's bits do not depend on its neighbours in the batch."""
+    """Runs one network in a fixed batch, so that a window's bits do not depend on its neighbours in the batch.
+
+    It may be called from as many threads at once as it was loaded with streams; each gets its share of the cores.
+    """
 
     @property
     def name(self) -> str:

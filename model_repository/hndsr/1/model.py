@@ -7,8 +7,8 @@ sys.path[:0] = filter(None, os.environ.get("HNDSR_SITE_PACKAGES", "").split(os.p
 
 from pathlib import Path
 
+import numpy as np
 import triton_python_backend_utils as pb_utils
-from hndsr_ensemble.engines import engine_facts
 from hndsr_ensemble.installation import check_numpy
 from hndsr_ensemble.serving import ServingSettings
 from hndsr_ensemble.tile_service import TileRequestError, TileService
@@ -24,9 +24,11 @@ class TritonPythonModel:
 
     def initialize(self, args):
         check_numpy()
-        settings = ServingSettings.from_environment()
-        repository = Path(args["model_repository"]).parent
-        self._service = TileService(repository, settings, engine_facts(settings), _window)
+        # Networks lie beside this model, also where Triton itself is given a link to this one alone.
+        repository = Path(__file__).resolve().parents[2]
+        settings, device_index = ServingSettings.from_environment(), int(args["model_instance_device_id"])
+        self._service = TileService(repository, settings, _window, device_index=device_index)
+        self._service.warm_up()
 
     def execute(self, requests):
         return [self._answer(request) for request in requests]
@@ -39,7 +41,11 @@ class TritonPythonModel:
         except TileRequestError as error:
             code = getattr(pb_utils.TritonError, error.code)
             return pb_utils.InferenceResponse([], pb_utils.TritonError(str(error), code))
-        return pb_utils.InferenceResponse([pb_utils.Tensor(name, value) for name, value in answer.items()])
+        return pb_utils.InferenceResponse([_tensor(name, value) for name, value in answer.items()])
+
+
+def _tensor(name, value):
+    return pb_utils.Tensor(name, value) if isinstance(value, np.ndarray) else pb_utils.Tensor.from_dlpack(name, value)
 
 
 def _window(model, tensors):

@@ -17,7 +17,15 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def settings() -> ServingSettings:
-    return ServingSettings.from_environment({})
+    """Of the engine whose answers are the committed ones."""
+    return ServingSettings.from_environment({"HNDSR_ENGINE": "onnxruntime"})
+
+
+@pytest.fixture(scope="session")
+def openvino_settings() -> ServingSettings:
+    """In the arithmetic that is the faster one here."""
+    pytest.importorskip("openvino")
+    return ServingSettings.from_environment({"HNDSR_ENGINE": "openvino", "HNDSR_CPU_THREADS": "2"})
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +46,8 @@ def bicubic_function(repository: Path, bicubic: Manifest, settings: ServingSetti
 @pytest.fixture(scope="session")
 def hndsr_function(repository: Path, hndsr: Manifest, settings: ServingSettings) -> WindowFunction:
     return load_pipeline(repository, hndsr, settings)
+
+
+@pytest.fixture(scope="session")
+def openvino_function(repository: Path, hndsr: Manifest, openvino_settings: ServingSettings) -> WindowFunction:
+    return load_pipeline(repository, hndsr, openvino_settings)

@@ -136,3 +136,11 @@ def test_canvas_keeps_only_what_lies_on_it(top: int, left: int) -> None:
     expected = np.zeros((50, 70), int)
     expected[max(0, top) : max(0, top + 64), max(0, left) : max(0, left + 64)] = 255
     assert np.array_equal(canvas.finish(np.dtype(np.uint8))[..., 0], expected)
+
+
+@pytest.mark.parametrize("corner", [(-64, 0), (0, -64), (-200, 300), (100, 0), (0, 100), (300, 300)])
+def test_canvas_is_untouched_when_a_window_lies_outside(corner: tuple[int, int]) -> None:
+    canvas, weights = Canvas(top=0, left=0, height=100, width=100), np.full(64, 256, np.uint16)
+    window = np.full((64, 64, 3), 255, np.uint8)
+    canvas.add(window, top=corner[0], left=corner[1], row_weights=weights, column_weights=weights)
+    assert not canvas.finish(np.dtype(np.uint8)).any()

@@ -1,6 +1,7 @@
 """Noise belongs to a place."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -74,3 +75,9 @@ def test_check_noise_refuses_other_noise(hndsr: Manifest) -> None:
     other = Manifest.parse(hndsr.text.replace(hndsr.noise_digest, "0" * 64))
     with pytest.raises(ManifestError, match="other noise"):
         check_noise(other)
+
+
+def test_torus_is_drawn_once_when_windows_ask_for_it_at_once() -> None:
+    with ThreadPoolExecutor(4) as threads:
+        tori = list(threads.map(noise_torus, [77] * 4))
+    assert {id(torus) for torus in tori} == {id(tori[0])}

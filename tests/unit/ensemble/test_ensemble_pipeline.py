@@ -1,13 +1,14 @@
 """Window models in one process: a window depends on itself alone."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hndsr_ensemble.engines import Engine, EngineError, OnnxEngine, engine_facts, load_engine
 from hndsr_ensemble.manifest import Manifest, Options
+from hndsr_ensemble.pipeline import load_pipeline
 from hndsr_ensemble.probe import probe_batch
 from hndsr_ensemble.release import probe_source
 from hndsr_ensemble.scale import Scale
@@ -88,32 +89,18 @@ def test_manifest_asks_for_known_tensors_alone(hndsr: Manifest, bicubic: Manifes
     assert set({"hndsr": hndsr, "bicubic": bicubic}[name].inputs) <= set(TENSORS)
 
 
-@pytest.mark.parametrize("engine", ["auto", "onnxruntime"])
-def test_engine_facts_are_those_of_the_engine_that_is_loaded(repository: Path, engine: str) -> None:
-    settings = ServingSettings.from_environment({"HNDSR_ENGINE": engine, "HNDSR_CPU_THREADS": "1"})
-    loaded, facts = load_engine(repository, "decoder", settings), engine_facts(settings)
-    assert (loaded.name, loaded.precision, loaded.device, loaded.batch) == (
-        facts.name,
-        facts.precision,
-        facts.device,
-        facts.batch,
-    )
+def test_hndsr_window_has_the_same_bits_when_another_runs_beside_it(
+    repository: Path, hndsr: Manifest, openvino_settings: ServingSettings, openvino_function: WindowFunction
+) -> None:
+    beside = load_pipeline(repository, hndsr, openvino_settings, streams=2)
+    batches = [batch_of((224 * index, 448), options=DRAWN, scale="22/7", side=83) for index in range(4)]
+    with ThreadPoolExecutor(2) as threads:
+        windows = list(threads.map(beside, batches))
+    assert [window.tobytes() for window in windows] == [openvino_function(batch).tobytes() for batch in batches]
 
 
-def test_onnx_engine_is_an_engine(repository: Path) -> None:
-    assert isinstance(OnnxEngine(repository / "decoder/1/model.onnx", threads=1), Engine)
-
-
-@pytest.mark.parametrize(
-    ("variable", "value"), [("HNDSR_ENGINE", "tensorrt"), ("HNDSR_DEVICE", "cuda"), ("HNDSR_PRECISION", "float16")]
-)
-def test_engine_is_refused_when_there_is_none_like_it(variable: str, value: str) -> None:
-    with pytest.raises(EngineError, match=f"{variable} is '{value}', which no engine here offers"):
-        engine_facts(ServingSettings.from_environment({variable: value}))
-
-
-def test_onnx_engine_runs_more_windows_than_its_batch_one_after_the_other(repository: Path) -> None:
-    engine = OnnxEngine(repository / "decoder/1/model.onnx", threads=1)
-    latent = np.random.default_rng(0).standard_normal((2, 64, 64, 64), dtype=np.float32)
-    together, alone = engine.run({"latent": latent}), engine.run({"latent": latent[1:]})
-    assert together[1:].tobytes() == alone.tobytes()
+def test_pipeline_is_refused_when_the_model_is_tritons_alone(
+    repository: Path, hndsr: Manifest, settings: ServingSettings
+) -> None:
+    with pytest.raises(KeyError, match="another"):
+        load_pipeline(repository, replace(hndsr, triton_model="another"), settings)

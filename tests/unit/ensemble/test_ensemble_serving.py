@@ -7,7 +7,11 @@ from hndsr_ensemble.serving import ServingSettings
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("engine", "auto"), ("window_cache_bytes", 256 * 2**20), ("models", ())]
+    ("name", "expected"),
+    [
+        *(("engine", "auto"), ("device", "auto"), ("precision", "auto"), ("networks", "fused")),
+        *(("window_batch", 0), ("window_cache_bytes", 256 * 2**20), ("models", ())),
+    ],
 )
 def test_settings_have_defaults(name: str, expected: object) -> None:
     assert getattr(ServingSettings.from_environment({}), name) == expected
@@ -21,6 +25,8 @@ def test_settings_take_all_cores_when_none_are_named() -> None:
     ("variable", "text", "name", "expected"),
     [
         ("HNDSR_ENGINE", "onnxruntime", "engine", "onnxruntime"),
+        ("HNDSR_NETWORKS", "ensemble", "networks", "ensemble"),
+        ("HNDSR_WINDOW_BATCH", "16", "window_batch", 16),
         ("HNDSR_CPU_THREADS", "3", "cpu_threads", 3),
         ("HNDSR_WINDOW_CACHE_MIB", "0", "window_cache_bytes", 0),
         ("HNDSR_WINDOW_CACHE_MIB", "2", "window_cache_bytes", 2**21),
@@ -33,10 +39,15 @@ def test_settings_are_read(variable: str, text: str, name: str, expected: object
     assert getattr(ServingSettings.from_environment({variable: text}), name) == expected
 
 
-@pytest.mark.parametrize("variable", ["HNDSR_CPU_THREADS", "HNDSR_WINDOW_CACHE_MIB"])
+@pytest.mark.parametrize("variable", ["HNDSR_CPU_THREADS", "HNDSR_WINDOW_BATCH", "HNDSR_WINDOW_CACHE_MIB"])
 def test_settings_are_refused_when_a_number_is_none(variable: str) -> None:
     with pytest.raises(ValueError, match="many"):
         ServingSettings.from_environment({variable: "many"})
+
+
+def test_settings_are_refused_when_networks_are_to_be_elsewhere() -> None:
+    with pytest.raises(ValueError, match="'fused' or 'ensemble'"):
+        ServingSettings.from_environment({"HNDSR_NETWORKS": "triton"})
 
 
 def test_numpy_is_refused_when_it_is_numpy_2(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ from unit.ensemble.tile_cases import Picture, random_picture, uniform_picture
 
 from hndsr_ensemble.bicubic import bicubic_windows
 from hndsr_ensemble.cache import WindowCache
-from hndsr_ensemble.engines import EngineFacts
 from hndsr_ensemble.manifest import Manifest
 from hndsr_ensemble.masks import pack_mask, unpack_mask
 from hndsr_ensemble.probe import ProbeError
@@ -21,7 +20,6 @@ from hndsr_ensemble.tile_service import TileRequestError, TileService
 from hndsr_ensemble.tiling import Tiler
 from hndsr_ensemble.windows import WindowFunction
 
-ENGINE = EngineFacts("made up", "fp32", "cpu", batch=1)
 Arrays = dict[str, np.ndarray]
 
 
@@ -49,11 +47,11 @@ def triton(bicubic: Manifest) -> BicubicModels:
     return BicubicModels(bicubic)
 
 
-def make_service(
-    repository: Path, triton: BicubicModels, *, cache_mib: int = 16, models: str = "bicubic"
-) -> TileService:
-    environment = {"HNDSR_WINDOW_CACHE_MIB": str(cache_mib), "HNDSR_MODELS": models}
-    return TileService(repository, ServingSettings.from_environment(environment), ENGINE, triton)
+def make_service(repository: Path, triton: BicubicModels, *, cache_mib: int = 16, **variables: str) -> TileService:
+    """With networks in Triton, where nothing else is said."""
+    environment = {"HNDSR_MODELS": "bicubic", "HNDSR_NETWORKS": "ensemble", "HNDSR_ENGINE": "onnxruntime"}
+    environment["HNDSR_WINDOW_CACHE_MIB"] = str(cache_mib)
+    return TileService(repository, ServingSettings.from_environment(environment | variables), triton)
 
 
 @pytest.fixture
@@ -102,7 +100,9 @@ def test_description_holds_the_manifest_as_committed(service: TileService, bicub
     assert description(service)["manifest"] == bicubic.text
 
 
-@pytest.mark.parametrize("name", ["revision", "engine", "device", "window_s", "step_s"])
+@pytest.mark.parametrize(
+    "name", ["revision", "engine", "precision", "device", "batch", "networks", "window_s", "step_s"]
+)
 def test_description_says_how_the_model_runs(service: TileService, name: str) -> None:
     assert name in description(service)
 
@@ -311,13 +311,12 @@ def test_windows_come_in_the_batch_of_the_engine_when_the_model_has_networks(
     assert {len(tensors["LR"]) for _, tensors in triton.calls} == {1}
 
 
-def test_revision_is_another_when_the_model_runs_on_an_engine(
+def test_revision_is_another_when_the_model_runs_on_another_engine(
     write_model: Callable[..., Path], triton: BicubicModels
 ) -> None:
+    pytest.importorskip("openvino")
     repository = write_model(files={"bicubic/1/model.onnx": "0" * 64})
-    settings = ServingSettings.from_environment({})
-    engines = [ENGINE, EngineFacts("made up", "bf16", "cuda", batch=1)]
-    one, other = (TileService(repository, settings, engine, triton) for engine in engines)
+    one, other = (make_service(repository, triton, HNDSR_ENGINE=name) for name in ("onnxruntime", "openvino"))
     assert answer(one, request())["REVISION"][0] != answer(other, request())["REVISION"][0]
 
 

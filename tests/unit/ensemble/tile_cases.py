@@ -1,7 +1,9 @@
 """Images, ways to cut them into tiles, and a window model that shows in every pixel what it was asked."""
 
+import functools
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -17,7 +19,7 @@ from hndsr_ensemble.manifest import Manifest, Options, model_repository, read_ma
 from hndsr_ensemble.masks import Mask
 from hndsr_ensemble.scale import Scale
 from hndsr_ensemble.tiles import Tile, TileGeometry, TileStats, UpscaledTile
-from hndsr_ensemble.tiling import Tiler
+from hndsr_ensemble.tiling import Tiler, Workers
 from hndsr_ensemble.windows import WindowBatch
 
 WINDOW, STRIDE = 64, 32
@@ -148,6 +150,12 @@ class HashedWindows:
         return low - 3 + random.astype(np.int64) % (high - low + 7)
 
 
+@functools.cache
+def workers(threads: int) -> Workers | None:
+    """As many threads; none where one is enough."""
+    return Workers(ThreadPoolExecutor(threads), threads) if threads > 1 else None
+
+
 @dataclass(frozen=True)
 class Cut:
     """A way to make an image from tiles: which tiles in which order, some of them more than once, and where."""
@@ -155,11 +163,13 @@ class Cut:
     tiles: tuple[Cores, ...]
     cache_bytes: int
     batch: int
+    threads: int = 1
 
     def tiler(self, picture: Picture, run: HashedWindows) -> Tiler:
-        """A tiler with an empty cache."""
-        cache = WindowCache(self.cache_bytes)
-        return Tiler(picture.manifest, revision="r", run=run, batch=self.batch, cache=cache)
+        """A tiler with an empty cache; a batch that is alone is run like the others."""
+        cache, crew = WindowCache(self.cache_bytes), workers(self.threads)
+        crew = crew and replace(crew, alone=run)
+        return Tiler(picture.manifest, revision="r", run=run, batch=self.batch, cache=cache, workers=crew)
 
     def run(self, picture: Picture) -> tuple["Assembled", HashedWindows]:
         """Upscale an image tile by tile."""
@@ -273,7 +283,7 @@ def cuts(draw: st.DrawFn, picture: Picture) -> Cut:
     again = draw(st.lists(st.sampled_from(tiles), max_size=3))
     window_bytes = picture.window_px**2 * 3 * picture.pixels.dtype.itemsize
     capacity = draw(st.sampled_from([0, 1, window_bytes, 3 * window_bytes + 1, 1000 * window_bytes]))
-    return Cut((*tiles, *again), capacity, draw(st.integers(1, 5)))
+    return Cut((*tiles, *again), capacity, draw(st.integers(1, 5)), draw(st.integers(1, 4)))
 
 
 @st.composite
