@@ -62,17 +62,29 @@ class Settings(BaseSettings):
     default_texture: float | None = Field(default=None, ge=0, le=1.5)
     """Texture of requests that name none, 0 to 1.5. Empty: the model's own default."""
 
-    engine: Literal["auto", "onnxruntime"] = "auto"
-    """Engine of the embedded Triton's networks: `auto` or `onnxruntime`."""
+    engine: Literal["auto", "onnxruntime", "openvino", "torch"] = "auto"
+    """What runs the embedded Triton's networks: `onnxruntime`, `openvino`, `torch`, or `auto`: torch where there is a
+    GPU, else openvino where the processor multiplies bfloat16 natively, else onnxruntime."""
 
-    device: Literal["auto", "cpu"] = "auto"
-    """Device of the embedded Triton's networks: `auto` or `cpu`."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device of the embedded Triton's networks: `auto`, `cpu` or `cuda`."""
 
-    precision: Literal["auto", "float32"] = "auto"
-    """Arithmetic of the embedded Triton's networks: `auto` or `float32`. Weights are stored in 16 bits either way."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Arithmetic of the embedded Triton's convolutions: `float32`, `bfloat16`, `float16`, or `auto`: the engine's
+    fastest that costs at most 0.02 dB. Weights are stored in 16 bits either way."""
+
+    networks: Literal["fused", "ensemble"] = "fused"
+    """Where the embedded Triton runs the networks: `fused`, in the tiling model's own process, or `ensemble`, as
+    Triton's ensemble of models with a process each."""
 
     cpu_threads: int = Field(default=0, ge=0, le=1024)
-    """Cores that one network's pass may use in the embedded Triton. 0: all."""
+    """Cores that the networks may use in the embedded Triton. 0: all."""
+
+    instances_per_gpu: int = Field(default=2, ge=1, le=8)
+    """Processes of the tiling model on each GPU of the embedded Triton; while one copies, the other computes."""
+
+    window_batch: int = Field(default=0, ge=0, le=1024)
+    """Windows of one pass on a GPU. 0: the engine's choice. Part of the revision."""
 
     window_cache_mib: int = Field(default=256, ge=0, le=2**20)
     """Size of the embedded Triton's window cache, in MiB: 5 windows of 8 bits in each; a row of a scene should fit."""
@@ -104,8 +116,16 @@ class Settings(BaseSettings):
     image_memory_mib: int = Field(default=1024, ge=256, le=2**20)
     """Memory that reading or writing an image file may take, in MiB, beside its pixels."""
 
-    max_inflight_tiles: int = Field(default=1, ge=1, le=1024)
-    """Tiles in each Triton at once: as many as the model `hndsr` has instances."""
+    max_inflight_tiles: int = Field(default=0, ge=0, le=1024)
+    """Tiles in each Triton at once: as many as the model `hndsr` has instances. 0: as many as the embedded Triton is
+    started with, 1 for others."""
+
+    shared_memory: Literal["auto", "off"] = "auto"
+    """How tiles travel to Tritons on this host: `auto`, through /dev/shm where both see the same one, or `off`, by
+    gRPC."""
+
+    processes: int = Field(default=1, ge=1, le=64)
+    """Processes that serve the address together, each a connection at a time. Limits are for all of them together."""
 
     tile_time_s: float = Field(default=0.25, gt=0, le=1e9)
     """Device time that a tile of a unary call is sized to, in seconds, where HNDSR_CORES_PER_TILE does not say."""
@@ -141,7 +161,7 @@ class Settings(BaseSettings):
     request_timeout_s: float = Field(default=3600.0, gt=0)
     """Longest time that a unary call may take, in seconds, whatever the caller allows."""
 
-    startup_timeout_s: float = Field(default=120.0, gt=0)
+    startup_timeout_s: float = Field(default=300.0, gt=0)
     """Longest time from start to the passed probe, in seconds."""
 
     health_interval_s: float = Field(default=5.0, gt=0)
@@ -155,6 +175,11 @@ class Settings(BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest level that is logged: DEBUG, INFO, WARNING or ERROR."""
+
+    @property
+    def tiles_at_once(self) -> int:
+        """`max_inflight_tiles`, 1 where that is left open."""
+        return self.max_inflight_tiles or 1
 
     @property
     def model_names(self) -> tuple[str, ...]:

@@ -33,12 +33,12 @@ class TileQueue:
 
     Args:
         backend: runs the tiles.
-        settings: `max_inflight_tiles`.
+        settings: `tiles_at_once`.
     """
 
     def __init__(self, backend: TileBackend, settings: Settings) -> None:
         self._backend = backend
-        self._gate = FairGate(settings.max_inflight_tiles)
+        self._gate = FairGate(settings.tiles_at_once)
 
     def route(self, plan: Plan) -> Route:
         """The way of one caller's tiles: to one endpoint while that is healthy, whose cache then serves the seams."""

@@ -114,7 +114,7 @@ class RasterUpscaler:
     async def _run(self, job: RasterJob, ticket: Ticket) -> tuple[Raster, TileStats]:
         canvas, route = _Canvas(job), self._queue.route(job.plan)
         tiles = job.tiles()
-        count = min(self._settings.max_inflight_tiles, job.plan.tile_count)
+        count = min(self._settings.tiles_at_once, job.plan.tile_count)
         workers = [asyncio.create_task(self._work(job, tiles, canvas, ticket, route)) for _ in range(count)]
         try:
             await asyncio.gather(*workers)

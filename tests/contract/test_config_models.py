@@ -65,7 +65,7 @@ def test_config_exists_for_every_manifest() -> None:
 
 def test_config_of_the_tiling_model_has_as_many_instances_as_the_gateway_sends_tiles() -> None:
     instances = sum(group.count for group in config(TILING).instance_group)
-    assert instances == Settings.model_fields["max_inflight_tiles"].default
+    assert instances == Settings().tiles_at_once
 
 
 @pytest.mark.parametrize("model", ADAPTERS)

@@ -10,9 +10,18 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from hndsr_ensemble.choice import Machine
 from hndsr_ensemble.manifest import model_repository, read_manifests
-from hndsr_ensemble.serving import ServingSettings
-from hndsr_gateway.server import ModelRepositoryError, UnknownDefaultModelError, UnknownModelError, embedded_options
+from hndsr_ensemble.pipeline import PIPELINES
+from hndsr_ensemble.serving import IN_PROCESS, ServingSettings
+from hndsr_gateway.hosting import (
+    EngineUnavailableError,
+    ModelRepositoryError,
+    UnknownDefaultModelError,
+    UnknownModelError,
+    embedded_instances,
+    embedded_options,
+)
 from hndsr_gateway.settings import (
     ENVIRONMENT_PREFIX,
     FOREIGN_NAMES,
@@ -30,6 +39,8 @@ CHANGED = {
     "engine": "onnxruntime",
     "device": "cpu",
     "precision": "float32",
+    "networks": "ensemble",
+    "window_batch": 16,
     "cpu_threads": 3,
     "window_cache_mib": 7,
     "models": "bicubic",
@@ -97,6 +108,8 @@ def test_models_read_what_the_gateway_was_told() -> None:
         engine="onnxruntime",
         device="cpu",
         precision="float32",
+        networks="ensemble",
+        window_batch=16,
         cpu_threads=3,
         window_cache_bytes=7 * 2**20,
         models=("bicubic",),
@@ -119,13 +132,50 @@ def test_model_repository_without_models_is_refused(tmp_path: Path) -> None:
         embedded_options(Settings(model_repository=str(tmp_path)))
 
 
-def test_embedded_triton_loads_all_models_by_default() -> None:
+def test_embedded_triton_loads_the_tiling_model_alone_by_default() -> None:
+    assert embedded_options(Settings()).models == ("hndsr",)
+
+
+def test_embedded_triton_loads_all_models_when_networks_are_an_ensemble() -> None:
     folders = {path.parent.name for path in model_repository().glob("*/config.pbtxt")}
-    assert set(embedded_options(Settings()).models) == folders
+    assert set(embedded_options(Settings(networks="ensemble")).models) == folders
 
 
 def test_embedded_triton_loads_the_chosen_model_and_the_tiling_model() -> None:
-    assert set(embedded_options(Settings(models="bicubic")).models) == {"hndsr", "bicubic"}
+    chosen = Settings(models="bicubic", networks="ensemble")
+    assert set(embedded_options(chosen).models) == {"hndsr", "bicubic"}
+
+
+def test_embedded_triton_loads_a_window_model_that_only_triton_has(tmp_path: Path) -> None:
+    shutil.copytree(model_repository() / "bicubic", tmp_path / "other")
+    manifest = tmp_path / "other" / "1" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"triton_model": "bicubic"', '"triton_model": "other"'))
+    assert set(embedded_options(Settings(model_repository=str(tmp_path))).models) == {"hndsr", "other"}
+
+
+def test_models_of_windows_that_need_no_triton_are_those_that_can_be_loaded_without() -> None:
+    assert set(PIPELINES) == IN_PROCESS
+
+
+GPUS = Machine(cuda_devices=2, native_bf16=False, installed=frozenset({"onnxruntime", "torch"}))
+
+
+def test_embedded_triton_has_instances_on_every_gpu() -> None:
+    settings = Settings(instances_per_gpu=3)
+    groups = embedded_options(settings, GPUS).instance_groups
+    assert (groups, embedded_instances(settings, GPUS)) == ({"hndsr": "{ kind: KIND_GPU, count: 3 }"}, 6)
+
+
+@pytest.mark.parametrize("settings", [{"device": "cpu"}, {"networks": "ensemble"}, {"engine": "onnxruntime"}], ids=str)
+def test_embedded_triton_has_one_instance_where_no_gpu_runs_it(settings: dict[str, str]) -> None:
+    chosen = Settings(**settings)
+    assert (embedded_options(chosen, GPUS).instance_groups, embedded_instances(chosen, GPUS)) == ({}, 1)
+
+
+def test_engine_that_is_not_installed_is_refused_before_the_start() -> None:
+    bare = Machine(cuda_devices=0, native_bf16=False, installed=frozenset({"onnxruntime"}))
+    with pytest.raises(EngineUnavailableError, match=r"pip install 'hndsr\[openvino\]'"):
+        embedded_options(Settings(engine="openvino"), bare)
 
 
 def test_embedded_triton_is_refused_a_model_that_the_repository_does_not_have() -> None:

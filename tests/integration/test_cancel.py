@@ -1,19 +1,30 @@
-"""A client that goes away stops the networks within one window batch."""
+"""A client that goes away stops the networks within one window batch, also as an ensemble of Triton's."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from gateways import RunningGateway
 from messages import raw_request
 
 from hndsr_gateway.server import Gateway
+from hndsr_gateway.settings import Settings
 
 STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    """One whose networks are models of their own, which Triton counts the passes of."""
+    running = RunningGateway(Settings(listen="127.0.0.1:0", networks="ensemble", engine="onnxruntime"))
+    yield running.start()
+    running.stop()
 
 
 def evaluations(client: Any) -> int:

@@ -17,7 +17,8 @@ from oracle import upscale
 from tritonclient.grpc import aio
 
 from hndsr.v1 import upscale_pb2_grpc
-from hndsr_gateway.server import embedded_options, running_gateway
+from hndsr_gateway.hosting import embedded_options
+from hndsr_gateway.server import running_gateway
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.triton.client import TILING_MODEL
 from hndsr_gateway.triton.embedded import EmbeddedTriton

@@ -98,7 +98,7 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
     async def embedded(
         cls,
         *,
-        startup_timeout_s: float = 180.0,
+        startup_timeout_s: float = 360.0,
         timeout_s: float | None = None,
         retry: Retry | None = Retry(),  # noqa: B008  frozen
         log: IO[Any] | None = None,

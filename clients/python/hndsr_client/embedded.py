@@ -40,7 +40,7 @@ class EmbeddedGateway(contextlib.AbstractContextManager["EmbeddedGateway"]):
     def __init__(
         self,
         *,
-        startup_timeout_s: float = 180.0,
+        startup_timeout_s: float = 360.0,
         log: IO[Any] | None = None,
         command: Sequence[str] | None = None,
         cancelled: threading.Event | None = None,

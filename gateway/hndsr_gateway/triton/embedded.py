@@ -30,9 +30,11 @@ class EmbeddedTritonOptions:
     model_repository: Path
     models: tuple[str, ...] = ()
     """Which models to serve, with what they call themselves; an ensemble's steps come along. Empty: all."""
+    instance_groups: Mapping[str, str] = field(default_factory=dict)
+    """Instance groups of models, as their configurations write one, instead of those that they have."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables for the models, above the inherited ones."""
-    startup_timeout_s: float = 120.0
+    startup_timeout_s: float = 300.0
     exit_timeout_s: int = 10
     """How long a stop waits for running requests."""
     required_shared_memory_bytes: int = 0
@@ -93,7 +95,12 @@ class EmbeddedTriton:
             raise
 
     async def _launch(self, server: GuardedServer, installation: _Installation, ports: Ports) -> None:
-        fill_workspace(server.workspace, wheel=installation.wheel, models=installation.models)
+        fill_workspace(
+            server.workspace,
+            wheel=installation.wheel,
+            models=installation.models,
+            instance_groups=self._options.instance_groups,
+        )
         command = ServerCommand(
             wheel=installation.wheel,
             workspace=server.workspace,

@@ -11,6 +11,14 @@ _ELSEWHERE = "run `docker compose up`, or set HNDSR_TRITON_ENDPOINTS to a runnin
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - not a temporary file: the name of what is too small
 
 
+def enlarge_shared_memory(required_bytes: int) -> str:
+    """What to do when shared memory does not hold so much."""
+    return (
+        f"enlarge it (docker: --shm-size={required_bytes}, compose: shm_size, Kubernetes: an emptyDir of medium Memory "
+        "mounted there)"
+    )
+
+
 class EmbeddedTritonError(StartupError):
     """Base of all errors of the embedded Triton."""
 
@@ -66,12 +74,12 @@ class NumpyVersionError(EmbeddedTritonError):
 
 
 class SharedMemoryTooSmallError(EmbeddedTritonError):
-    """The free shared memory does not hold the tensors of all model processes."""
+    """The free shared memory does not hold the tensors of all model processes and the tiles on their way there."""
 
     def __init__(self, *, required_bytes: int, available_bytes: int) -> None:
         super().__init__(
-            f"{_SHARED_MEMORY} has {available_bytes} bytes free, the models need {required_bytes}; enlarge it (docker: "
-            f"--shm-size={required_bytes}, compose: shm_size, Kubernetes: an emptyDir of medium Memory mounted there)"
+            f"{_SHARED_MEMORY} has {available_bytes} bytes free, the models need {required_bytes}; "
+            f"{enlarge_shared_memory(required_bytes)}"
         )
 
 

@@ -13,6 +13,40 @@ from hndsr_gateway.triton.errors import NumpyVersionError, SharedMemoryTooSmallE
 
 OLDEST_GLIBC = (2, 35)
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - not a temporary file: where Triton and its models exchange tensors
+REGION_STEP_BYTES = 2**20
+"""Sizes of regions that tiles travel through are multiples of this, so that tiles of about one size share a region."""
+MODEL_PROCESS_BYTES = 8 * 2**20
+"""What a model process holds in shared memory beside a tile: its queues, a window's tensors, and room to grow."""
+
+
+@dataclass(frozen=True)
+class SharedMemoryNeeds:
+    """What has to fit into shared memory at once, at most."""
+
+    tile_bytes: int
+    """Source and target of the largest tile."""
+    instances: int
+    """Of the tiling model: each keeps copies of the source and the target that it had last."""
+    model_processes: int
+    """Of all models, those instances included."""
+    regions: int
+    """That tiles travel through; 0 where they go by gRPC."""
+
+    @property
+    def regions_bytes(self) -> int:
+        """The regions' part, which `RegionPool` is to be given as its bound."""
+        rounded_bytes = -(-self.tile_bytes // REGION_STEP_BYTES) * REGION_STEP_BYTES
+        return self.regions * (rounded_bytes + REGION_STEP_BYTES)
+
+    @property
+    def models_bytes(self) -> int:
+        """The models' part, without which nothing works."""
+        return self.instances * self.tile_bytes + self.model_processes * MODEL_PROCESS_BYTES
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it."""
+        return self.models_bytes + self.regions_bytes
 
 
 @dataclass(frozen=True)

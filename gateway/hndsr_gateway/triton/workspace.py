@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import re
+import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from hndsr_gateway.triton import guard
 from hndsr_gateway.triton.errors import ModelLoadError, NoModelsError, TemporaryFolderError
@@ -19,7 +21,10 @@ from hndsr_gateway.triton.wheel import TritonWheel
 _log = logging.getLogger(__name__)
 _FALLBACK = Path("/tmp")  # noqa: S108 - the work folder in it gets a name that nobody can guess
 _PLAIN = re.compile(r"[A-Za-z0-9_./-]+")
+_CONFIG = "config.pbtxt"
+_INSTANCE_GROUP = re.compile(r"^instance_group \[.*\]\n", re.MULTILINE)
 _NAME = re.compile(r"hndsr_(?P<namespace>\d+)_(?P<pid>\d+)_(?P<start>\d+)_[a-z0-9_]{8}")
+_REGION = "_region"
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,21 @@ def create_workspace(owner: int) -> Workspace:
     Raises:
         TemporaryFolderError: there is no place for it.
     """
-    prefix = f"hndsr_{_pid_namespace()}_{owner}_{_start_time(owner)}_"
-    return Workspace(Path(tempfile.mkdtemp(prefix=prefix, dir=temporary_folder())))
+    return Workspace(Path(tempfile.mkdtemp(prefix=_owned_by(owner), dir=temporary_folder())))
+
+
+def region_name(owner: int) -> str:
+    """A new name for shared memory that belongs to the process `owner` and to no work folder."""
+    return f"{_owned_by(owner)}{secrets.token_hex(4)}{_REGION}"
+
+
+def is_region_name(name: str) -> bool:
+    """Tell names of `region_name`, of any owner, from others."""
+    return re.fullmatch(_NAME.pattern + _REGION, name) is not None
+
+
+def _owned_by(owner: int) -> str:
+    return f"hndsr_{_pid_namespace()}_{owner}_{_start_time(owner)}_"
 
 
 def temporary_folder() -> Path:
@@ -71,7 +89,13 @@ def temporary_folder() -> Path:
     return _FALLBACK
 
 
-def fill_workspace(workspace: Workspace, *, wheel: TritonWheel, models: Iterable[Path]) -> None:
+def fill_workspace(
+    workspace: Workspace,
+    *,
+    wheel: TritonWheel,
+    models: Iterable[Path],
+    instance_groups: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Put the Python backend with this Python's model process, and the models to serve, into the folder."""
     backend = workspace.backends / "python"
     for folder in (backend, workspace.models):
@@ -80,7 +104,23 @@ def fill_workspace(workspace: Workspace, *, wheel: TritonWheel, models: Iterable
         (backend / part.name).symlink_to(part)
     _place_program(wheel.stub, backend / wheel.stub.name)
     for model in models:
-        (workspace.models / model.name).symlink_to(model.absolute())
+        place = workspace.models / model.name
+        if model.name in instance_groups:
+            _place_model(model, place, instance_groups[model.name])
+        else:
+            place.symlink_to(model.absolute())
+
+
+def _place_model(model: Path, place: Path, instance_group: str) -> None:
+    """A model with another instance group than its own."""
+    place.mkdir()
+    for part in model.iterdir():
+        if part.name != _CONFIG:
+            (place / part.name).symlink_to(part.absolute())
+    config, count = _INSTANCE_GROUP.subn("", (model / _CONFIG).read_text(encoding="utf-8"))
+    if count != 1:
+        raise ModelLoadError(causes={model.name: f"its {_CONFIG} has not one instance_group in a line of its own"})
+    (place / _CONFIG).write_text(f"{config}instance_group [{instance_group}]\n", encoding="utf-8")
 
 
 def _place_program(source: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a Triton that is not ours may answer."""
+"""What a Triton that is not ours may answer, and what is known of an answer before it comes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hndsr_ensemble.geometry import Axis, WindowGeometry
+from hndsr_ensemble.scale import Scale
+from hndsr_ensemble.tiles import TileGeometry
 from hndsr_gateway.errors import UnavailableError
+from hndsr_gateway.triton import client
 from hndsr_gateway.triton.client import TritonBackend
+
+WINDOW = WindowGeometry(256, 224)
 
 
 class Answer:
@@ -45,3 +51,20 @@ def test_description_of_another_version_makes_the_backend_unavailable(text: str)
 
     with pytest.raises(UnavailableError):
         asyncio.run(describe())
+
+
+@pytest.mark.parametrize("cores", [1, 2, 16])
+@pytest.mark.parametrize("scale", ["1.5", "4", "7.3"])
+def test_targets_of_tiles_add_up_to_the_target(scale: str, cores: int) -> None:
+    rows, columns = (Axis(length, Scale.parse(scale), WINDOW) for length in (301, 97))
+    tiles = [
+        TileGeometry.of(rows, columns, row, column) for row in rows.spans(cores) for column in columns.spans(cores)
+    ]
+    samples = sum(client._target_samples(tile, WINDOW) for tile in tiles)
+
+    assert samples == 3 * rows.target_length * columns.target_length
+
+
+def test_target_of_cores_that_are_not_in_the_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="not within"):
+        client._target_samples(TileGeometry(8, 8, Scale(4, 1), (0, 8, 0, 8), (0, 9, 0, 1)), WINDOW)

@@ -1,0 +1,169 @@
+"""What Triton needs of its host: models, instances and variables of the embedded one, and room in shared memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from hndsr_ensemble.choice import EngineChoice, EngineChoiceError, Machine, choose, this_machine
+from hndsr_ensemble.geometry import Axis
+from hndsr_ensemble.manifest import Manifest, model_repository, read_manifests
+from hndsr_ensemble.serving import IN_PROCESS
+from hndsr_gateway.errors import StartupError
+from hndsr_gateway.planning import MAX_CORES_PER_TILE, MAX_SIDE_PX, tile_bytes
+from hndsr_gateway.settings import Settings
+from hndsr_gateway.triton.client import TILING_MODEL
+from hndsr_gateway.triton.embedded import EmbeddedTritonOptions
+from hndsr_gateway.triton.errors import enlarge_shared_memory
+from hndsr_gateway.triton.region_pool import RegionPool
+from hndsr_gateway.triton.requirements import SHARED_MEMORY, SharedMemoryNeeds, free_shared_memory_bytes
+
+logger = logging.getLogger(__name__)
+
+SPARE_REGIONS = 2
+"""Regions for each tile that is worked on: those of cancelled tiles cannot be used until Triton lets go of them."""
+
+
+class ModelRepositoryError(StartupError):
+    """The folder of the models does not hold any."""
+
+    def __init__(self, *, folder: Path) -> None:
+        super().__init__(
+            f"HNDSR_MODEL_REPOSITORY is {folder}, where no model has a manifest.json; name a folder like the one that "
+            "is installed, or leave the setting empty"
+        )
+
+
+class UnknownModelError(StartupError):
+    """A model is to be served that the repository does not have."""
+
+    def __init__(self, *, names: list[str], served: list[str]) -> None:
+        super().__init__(f"HNDSR_MODELS names {', '.join(names)}; the repository has {', '.join(served)}")
+
+
+class UnknownDefaultModelError(StartupError):
+    """The model of requests that name none is none that is served."""
+
+    def __init__(self, *, name: str, served: list[str]) -> None:
+        super().__init__(f"HNDSR_DEFAULT_MODEL is {name!r}; served are {', '.join(served)}")
+
+
+class EngineUnavailableError(StartupError):
+    """The engine, device or arithmetic that was asked for cannot be had here."""
+
+
+def embedded_options(settings: Settings, machine: Machine | None = None) -> EmbeddedTritonOptions:
+    """What the embedded Triton is started with on this machine.
+
+    Raises:
+        ModelRepositoryError: if the folder holds no models.
+        UnknownModelError: if a model is to be served that the repository does not have.
+        EngineUnavailableError: if nothing here runs the networks as it is asked for.
+    """
+    repository = Path(settings.model_repository) if settings.model_repository else model_repository()
+    manifests = read_manifests(repository)
+    _check_models(settings, manifests, repository)
+    machine = machine or this_machine()
+    choice = _engine(settings, machine)
+    called = _called([manifests[name] for name in settings.model_names or manifests], settings)
+    needs = _needs(settings, embedded_instances(settings, machine), other_models=len(called))
+    return EmbeddedTritonOptions(
+        model_repository=repository,
+        models=(TILING_MODEL, *called),
+        instance_groups=_instance_groups(choice, settings),
+        environment={
+            "HNDSR_ENGINE": settings.engine,
+            "HNDSR_DEVICE": settings.device,
+            "HNDSR_PRECISION": settings.precision,
+            "HNDSR_NETWORKS": settings.networks,
+            "HNDSR_WINDOW_BATCH": str(settings.window_batch),
+            "HNDSR_CPU_THREADS": str(settings.cpu_threads),
+            "HNDSR_WINDOW_CACHE_MIB": str(settings.window_cache_mib),
+            "HNDSR_MODELS": settings.models,
+        },
+        startup_timeout_s=settings.startup_timeout_s,
+        required_shared_memory_bytes=needs.models_bytes,
+    )
+
+
+def embedded_instances(settings: Settings, machine: Machine | None = None) -> int:
+    """Instances of the tiling model in the embedded Triton: as many tiles are worked on at once.
+
+    Raises:
+        EngineUnavailableError: as `embedded_options`.
+    """
+    machine = machine or this_machine()
+    on_gpu = _engine(settings, machine).device == "cuda" and settings.networks == "fused"
+    return machine.cuda_devices * settings.instances_per_gpu if on_gpu else 1
+
+
+def region_pool(settings: Settings) -> RegionPool | None:
+    """Regions of shared memory for the tiles of one gateway process; None where none are wanted.
+
+    They take no more than is free now, since tiles that find no room go by gRPC.
+    """
+    if settings.shared_memory == "off":
+        return None
+    endpoints = max(1, len(settings.triton_addresses))
+    needs = _needs(settings, settings.tiles_at_once * endpoints)
+    free_bytes = free_shared_memory_bytes()
+    if free_bytes < needs.regions_bytes:
+        logger.warning(
+            "%s has %d bytes free, the largest tiles take %d beside what Triton needs; some may go by gRPC, which is "
+            "slower; %s",
+            SHARED_MEMORY,
+            free_bytes,
+            needs.regions_bytes,
+            enlarge_shared_memory(needs.total_bytes),
+        )
+    return RegionPool(max_regions=needs.regions, max_bytes=min(needs.regions_bytes, free_bytes))
+
+
+def _needs(settings: Settings, instances: int, *, other_models: int = 0) -> SharedMemoryNeeds:
+    """What the largest tiles take that may be asked for, with so many instances and their regions."""
+    sizes = [_largest_tile_bytes(manifest) for manifest in read_manifests(model_repository()).values()]
+    limit_bytes = min(settings.stream_bytes, settings.max_stream_bytes)
+    regions = SPARE_REGIONS * instances if settings.shared_memory == "auto" else 0
+    return SharedMemoryNeeds(
+        min(max(sizes), limit_bytes), instances=instances, model_processes=instances + other_models, regions=regions
+    )
+
+
+def _largest_tile_bytes(manifest: Manifest) -> int:
+    axis = Axis(MAX_SIDE_PX, manifest.min_scale, manifest.geometry)
+    return tile_bytes((axis, axis), "uint16", MAX_CORES_PER_TILE)
+
+
+def _check_models(settings: Settings, manifests: dict[str, Manifest], repository: Path) -> None:
+    if not manifests:
+        raise ModelRepositoryError(folder=repository)
+    if "default_model" in settings.model_fields_set and settings.default_model not in manifests:
+        raise UnknownDefaultModelError(name=settings.default_model, served=list(manifests))
+    unknown = [name for name in settings.model_names if name not in manifests]
+    if unknown:
+        raise UnknownModelError(names=unknown, served=list(manifests))
+
+
+def _engine(settings: Settings, machine: Machine) -> EngineChoice:
+    try:
+        return choose(settings.engine, settings.device, settings.precision, machine)
+    except EngineChoiceError as error:
+        raise EngineUnavailableError(str(error)) from error
+
+
+def _called(served: Iterable[Manifest], settings: Settings) -> list[str]:
+    """Triton models that the tiling model calls: those of window models that it cannot run in its own process."""
+    fused = IN_PROCESS if settings.networks == "fused" else frozenset()
+    called = [manifest for manifest in served if manifest.triton_model not in fused]
+    return sorted({model for manifest in called for model in (manifest.triton_model, *manifest.requires)})
+
+
+def _instance_groups(choice: EngineChoice, settings: Settings) -> dict[str, str]:
+    """Instance groups that differ from the models' own configurations.
+
+    Source: Triton's model configuration, `ModelInstanceGroup`: without a list of GPUs, on each of them.
+    """
+    if choice.device != "cuda" or settings.networks != "fused":
+        return {}
+    return {TILING_MODEL: f"{{ kind: KIND_GPU, count: {settings.instances_per_gpu} }}"}
