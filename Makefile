@@ -85,8 +85,16 @@ types: $(DONE)/own $(DONE)/dev $(TOOLS) ## Check the types with mypy, and the cl
 	@$(PYRIGHT) --pythonpath $(BIN)/python
 
 .PHONY: bench
-bench: $(DONE)/own $(DONE)/dev ## Measure latency and throughput on this machine
+bench: $(DONE)/own $(DONE)/dev $(DONE)/torch ## Measure this machine against what else could be used (20 min, undisturbed)
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+.PHONY: bench-gpu
+bench-gpu: $(DONE)/own $(DONE)/dev $(DONE)/torch ## Measure one CUDA GPU: networks, tiles, the whole stack, a gigapixel (15 min)
+	@$(BIN)/python benchmarks/gpu.py $(ARGS)
+
+.PHONY: bench-plots
+bench-plots: $(DONE)/own $(DONE)/dev ## Draw the plots anew from docs/benchmarks.json
+	@$(BIN)/python benchmarks/plots.py
 
 .PHONY: bench-scale
 bench-scale: $(DONE)/own $(DONE)/dev ## Measure streams of up to a gigapixel: memory, throughput, fairness (15 min, 4 GB)

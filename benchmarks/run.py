@@ -1,4 +1,4 @@
-"""`make bench`: measure on this machine and write docs/benchmarks.{json,md}.
+"""`make bench`: measure on this machine and write docs/benchmarks.{json,md} and docs/images/benchmarks-*.svg.
 
 Ratios are of runs that took turns in one process; a figure without its machine and date says nothing.
 """
@@ -6,237 +6,69 @@ Ratios are of runs that took turns in one process; a figure without its machine 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import concurrency
-import install
 import machine
-import rasters
-import refusals
-import scale
-import seams
-import stack
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-SECTIONS: dict[str, Callable[[], dict[str, Any]]] = {
-    "stack": stack.measure,
-    "seams": seams.measure,
-    "concurrency": concurrency.measure,
-    "refusals": refusals.measure,
-    "install": install.measure,
-    "scale": scale.measure,
-    "rasters": rasters.measure,
+SECTIONS: Mapping[str, str] = {
+    "stack": "stack",
+    "alternatives": "alternatives",
+    "roofline": "roofline",
+    "latency": "latency",
+    "growth": "growth",
+    "gateway": "gateway_alone",
+    "seams": "seams",
+    "concurrency": "concurrency",
+    "refusals": "refusals",
+    "install": "install",
+    "scale": "scale",
+    "rasters": "rasters",
+    "gpu": "gpu",
+    "precisions": "precisions",
 }
-ALONE = {"scale", "rasters"}
-"""What takes so long that it is measured only where it is asked for."""
-INTRODUCTION = """# Benchmarks
-
-Written by `make bench` (`make bench ARGS="--only stack"` for a part), `make bench-scale` and `make bench-rasters`; the
-numbers are also in `benchmarks.json`.
-Other machines give other seconds; the ratios are made in one run and travel better.
-"""
+"""The module that measures each; it is imported when it is asked for, since some want PyTorch."""
+ALONE = {"scale", "rasters", "gpu", "precisions"}
+"""What takes so long, or wants so much, that it is measured only where it is asked for."""
 
 
 def main() -> None:
     """Measure what is asked for, keep the other sections as they were."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=SECTIONS, action="append", help="measure this part alone; may be repeated")
-    chosen = parser.parse_args().only or [name for name in SECTIONS if name not in ALONE]
-    path = DOCS / "benchmarks.json"
-    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    parser.add_argument("--small", action="store_true", help="tiny sizes where a part has them, to try the code")
+    parser.add_argument("--into", type=Path, default=DOCS, help="the folder of the page, the numbers and the images")
+    arguments = parser.parse_args()
     facts = machine.facts()  # before the pages change, which would make the commit look changed
-    for name in chosen:
-        results[name] = {"machine": facts, **SECTIONS[name]()}
-        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-        (DOCS / "benchmarks.md").write_text(page(results), encoding="utf-8")
-    print(page(results))
+    for name in arguments.only or [name for name in SECTIONS if name not in ALONE]:
+        publish(arguments.into, name, {"machine": facts, **_measured(SECTIONS[name], small=arguments.small)})
+    print((arguments.into / "benchmarks.md").read_text(encoding="utf-8"))
 
 
-def page(results: dict[str, Any]) -> str:
-    """The results as Markdown."""
-    writers = {
-        "stack": _stack,
-        "seams": _seams,
-        "concurrency": _concurrency,
-        "refusals": _refusals,
-        "install": _install,
-        "scale": _scale,
-        "rasters": _rasters,
-    }
-    parts = [INTRODUCTION, *(writers[name](results[name]) for name in writers if name in results)]
-    return "\n".join(parts)
+def publish(folder: Path, name: str, result: dict[str, Any]) -> None:
+    """Write a section into the numbers, and the page and the images anew."""
+    import pages  # noqa: PLC0415 - it wants the modules of the sections
+    import plots  # noqa: PLC0415 - drawing is not to disturb what is measured first
+
+    path = folder / "benchmarks.json"
+    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    # As it is read back: keys that are numbers become words.
+    results = json.loads(json.dumps({**results, name: result}))
+    path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    (folder / "benchmarks.md").write_text(pages.page(results), encoding="utf-8")
+    (folder / "images").mkdir(exist_ok=True)
+    plots.draw(results, folder / "images")
 
 
-def _where(result: dict[str, Any]) -> str:
-    facts = result["machine"]
-    return (
-        f"Measured {facts['date']} at commit {facts['commit']} on {facts['processor']}, {facts['memory']}, "
-        f"Python {facts['python']}.\n"
-    )
-
-
-def _stack(result: dict[str, Any]) -> str:
-    rows = "".join(
-        f"| {steps} | {row['stack_s']:.2f} s | {row['bare_s']:.2f} s | {row['ratio']:.3f} |\n"
-        for steps, row in result["overhead"].items()
-    )
-    return f"""## The whole stack
-
-{_where(result)}
-A 1024² target through SDK, gateway and Triton against the bare engine passes of its 25 windows, same threads, medians
-of {stack.ROUNDS} rounds in turn on images that no cache has seen (aim: at most 1.15):
-
-| steps | whole stack | bare passes | ratio |
-|---|---|---|---|
-{rows}
-Start to ready, probes passed: {result["ready_s"]:.1f} s (aim: 15). Memory of gateway, Triton and all models after that
-work, shared pages counted once: {result["memory_mib"]:,.0f} MiB (aim: 2,560).
-"""
-
-
-def _seams(result: dict[str, Any]) -> str:
-    rows = "".join(
-        f"| {name} | {row['disagreement']:.2f} | {row['gradient_ratio']:.3f} |\n"
-        for name, row in result.items()
-        if name != "machine"
-    )
-    return f"""## Seams
-
-{_where(result)}
-A rendered 1024² scene at scale 4. Disagreement: mean absolute difference of neighbouring windows in their overlap, in
-grey levels, before blending. Gradient: across window borders over that of the median border, after it; 1 is invisible.
-
-| | disagreement | gradient ratio |
-|---|---|---|
-{rows}"""
-
-
-def _concurrency(result: dict[str, Any]) -> str:
-    rows = "".join(
-        f"| {name} | {row['clients']}, {row['small_clients']} of them small | {row['alone_p95_s'] * 1000:,.0f} ms "
-        f"| {row['mixed_p95_s'] * 1000:,.0f} ms | {row['ratio']:.2f} |\n"
-        for name, row in result.items()
-        if name != "machine"
-    )
-    return f"""## Small requests among large ones
-
-{_where(result)}
-The 95th percentile of the latency of small requests (one window), sent by the small clients alone, and with the other
-clients sending large ones all the while (aim: at most 3 times as long):
-
-| model | clients | alone | in the mix | ratio |
-|---|---|---|---|---|
-{rows}"""
-
-
-def _refusals(result: dict[str, Any]) -> str:
-    def table(rows: list[dict[str, Any]]) -> str:
-        return "".join(
-            f"| {row['name']} | {row['reason']} | {row['file_bytes'] / 2**20:,.2f} MiB | {row['seconds']:.2f} s "
-            f"| {row['memory_mib']:,.0f} MiB |\n"
-            for row in rows
-        )
-
-    head = "| file | reason | size | time | worker's memory |\n|---|---|---|---|---|\n"
-    return f"""## Hostile files
-
-{_where(result)}
-{result["refused"]:,} of the {result["files"]:,} files of the tests' corpus are refused, each through the whole gateway
-(aim: at most 2 s and 500 MiB). The slowest:
-
-{head}{table(result["slowest"])}
-The fattest, by the peak of the worker that read it, which takes {result["at_rest_mib"]:,.0f} MiB at rest:
-
-{head}{table(result["fattest"])}"""
-
-
-def _install(result: dict[str, Any]) -> str:
-    return f"""## From nothing
-
-{_where(result)}
-From `git clone` to the demo's table, everything downloaded and installed on the way:
-{result["clone_to_table_s"]:.0f} s. The installation takes {result["venv_mib"]:,.0f} MiB.
-"""
-
-
-def _scale(result: dict[str, Any]) -> str:
-    sizes = "".join(
-        f"| {row['megapixels']:,} Mpx | {row['tiles']:,} | {row['wall_s']:,.1f} s | {row['mpx_per_s']:.2f} Mpx/s "
-        f"| {row['first_tile_s']:.1f} s | {_footprint(row['gateway_mib'])} | {_footprint(row['sdk_mib'])} "
-        f"| {row['gateway_mib']['tree']:,.0f} |\n"
-        for row in result["sizes"]
-    )
-    waits = "".join(
-        f"| {model} | {_spread(row['alone'])} | {_spread(row['among'])} | {row['tile_s']:.2f} s "
-        f"| {row['of_bound']:.2f} | {row['mean_tiles']:.1f}, {row['most_tiles']} |\n"
-        for model, row in result["fairness"].items()
-    )
-    hndsr, growth = result["hndsr"], result["growth_mib"]
-    return f"""## Images of any size
-
-{_where(result)}
-Files of noise into files at scale 4 by the model `bicubic`, each through a gateway process that did nothing before and
-an SDK process of its own. Memory in MiB: the kernel's peak of what was resident (VmHWM, libraries included), behind it
-what of that was anonymous, the peak of samples twice a second; last, the peak of gateway, Triton and models together,
-shared pages counted once.
-
-| target | tiles | wall | throughput | first tile | gateway | SDK | with Triton |
-|---|---|---|---|---|---|---|---|
-{sizes}
-From the smallest to the largest the gateway's peak grows by {growth["gateway"]:,.0f} MiB and the SDK's by
-{growth["sdk"]:,.0f} MiB (aim: at most 150 each).
-
-A stream by the model `hndsr` at 0 steps against the bare engine passes of its {hndsr["windows"]:,} windows, medians of
-{stack.ROUNDS} rounds in turn: {hndsr["stream_s"]:.2f} s over {hndsr["bare_s"]:.2f} s, a ratio of {hndsr["ratio"]:.3f}
-(aim: at most 1.15), in {hndsr["tiles"]:,} tiles, {hndsr["cache_hit_rate"]:.0%} of whose windows came from the cache.
-
-Thumbnails of one window, one after the other, alone and while a stream of the same model goes on. None should wait for
-more than one tile: the longest wait over the time of a tile (the mean between two tiles of the stream alone) and the
-longest of a thumbnail alone should be about 1, unless tiles take longer at times, and the stream's tiles that came
-while a thumbnail was under way should be 1:
-
-| model | alone: median, p95, longest | beside a stream | a tile | longest wait | tiles meanwhile: mean, most |
-|---|---|---|---|---|---|
-{waits}"""
-
-
-def _rasters(result: dict[str, Any]) -> str:
-    sizes = "".join(
-        f"| {row['megapixels']:,} Mpx | {row['tiles']:,} | {row['wall_s']:,.1f} s "
-        f"| {_stages(row['stages_s'])} s "
-        f"| {row['array_s']:,.1f} s | {row['wall_s'] / row['array_s']:.2f} | {row['size_bytes'] / 1e6:,.0f} MB "
-        f"| {_footprint(row['gateway_mib'])} | {_footprint(row['sdk_mib'])} | {row['sdk_mib']['tree']:,.0f} |\n"
-        for row in result["sizes"]
-    )
-    growth = result["growth_mib"]
-    return f"""## Rasters
-
-{_where(result)}
-GeoTIFF of 16 bits, three bands, nodata, into a Cloud-Optimized GeoTIFF at scale 4 by the model `bicubic`, beside the
-same samples from .npy into .npy; all files on one disk. Where the time goes: value ranges measured, upscaled, written
-with overviews and deflate, read back and checked. Memory in MiB as above; last, the SDK with the process that writes.
-
-| target | tiles | wall | stages | array alone | ratio | size | gateway | SDK | with the writer |
-|---|---|---|---|---|---|---|---|---|---|
-{sizes}
-From the smaller to the larger the gateway's peak grows by {growth["gateway"]:,.0f} MiB and the SDK's by
-{growth["sdk"]:,.0f} MiB, in which GDAL's cache of the source's blocks fills, to 256 MB at most.
-"""
-
-
-def _stages(seconds: dict[str, float]) -> str:
-    return ", ".join(f"{seconds[stage]:,.1f}" for stage in rasters.STAGES)
-
-
-def _footprint(memory: dict[str, float]) -> str:
-    return f"{memory['resident']:,.0f} ({memory['anonymous']:,.0f})"
-
-
-def _spread(latency: dict[str, float]) -> str:
-    return ", ".join(f"{latency[name] * 1000:,.0f}" for name in ("p50_s", "p95_s", "max_s")) + " ms"
+def _measured(module: str, *, small: bool) -> dict[str, Any]:
+    section = importlib.import_module(module)
+    if small and hasattr(section, "SMALL"):
+        return dict(section.measure(section.SMALL))
+    return dict(section.measure())
 
 
 if __name__ == "__main__":

@@ -20,14 +20,13 @@ from typing import Any
 
 import numpy as np
 import psutil
+from bare import cut, load_bare
 from footprint import Footprint, Watch
-from stack import ROUNDS, bare_passes, seconds, windows
+from stack import ROUNDS
+from timing import seconds
 
 from hndsr_client import Client, StreamResult
 from hndsr_client.embedded import EmbeddedGateway
-from hndsr_ensemble.manifest import Options, model_repository
-from hndsr_ensemble.pipeline import HndsrWindows
-from hndsr_ensemble.serving import ServingSettings
 
 SCALE = 4
 MEGAPIXELS = (4, 64, 1024)
@@ -133,16 +132,16 @@ def write_noise(path: Path, side_px: int) -> None:
 
 def overhead() -> dict[str, float]:
     """A stream of `hndsr` at 0 steps and the bare passes of its windows, in turn, on fresh images; medians."""
-    networks = HndsrWindows(model_repository(), ServingSettings.from_environment({}))
-    options, side_px = Options(0, 1.0, 0), HNDSR_TARGET_PX // SCALE
+    networks, side_px = load_bare(), HNDSR_TARGET_PX // SCALE
     generator, results = np.random.default_rng(0), []
     stream, bare = [], []
     with gateway_process("hndsr") as gateway, Client(gateway.address) as client:
-        networks(windows(_noise(generator, side_px), options)[0])
+        networks.run(cut(_noise(generator, side_px), 0)[:4])
         for _ in range(ROUNDS):
             pixels = _noise(generator, side_px)
             stream.append(seconds(lambda: results.append(_streamed(client, pixels))))  # noqa: B023
-            bare.append(seconds(lambda: bare_passes(networks, pixels, options)))  # noqa: B023
+            windows = cut(pixels, 0)
+            bare.append(seconds(lambda: networks.run(windows)))  # noqa: B023
     hits, computed = results[-1].cache_hits, results[-1].computed_windows
     whole, passes = statistics.median(stream), statistics.median(bare)
     return {

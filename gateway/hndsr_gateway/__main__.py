@@ -10,23 +10,29 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
 from hndsr_gateway.errors import StartupError
-from hndsr_gateway.server import running_gateway
+from hndsr_gateway.processes import Order, running_processes
+from hndsr_gateway.server import Gateway, running_gateway, serving_tritons
 from hndsr_gateway.settings import ENVIRONMENT_PREFIX, Settings, refuse_unknown
+from hndsr_gateway.strips import STRIP_BYTES
 from hndsr_gateway.triton.errors import TritonDiedError
 
 EXIT_CONFIGURATION = 2
 EXIT_STARTUP = 3
 EXIT_TRITON_DIED = 4
 
+M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
-LARGE_BLOCK_BYTES = 2**18
+LARGE_BLOCK_BYTES = 2 * STRIP_BYTES
+KEPT_BYTES = 4 * LARGE_BLOCK_BYTES
+"""What the end of a heap may keep for the next strips."""
 
 logger = logging.getLogger("hndsr_gateway")
 
@@ -52,28 +58,53 @@ def _written(fault: Mapping[str, Any]) -> str:
 def main() -> None:
     """Entry point; exits with 0, 2 (settings), 3 (cannot start) or 4 (Triton ended by itself)."""
     arguments = _parser().parse_args()
+    if arguments.child:
+        _start_child()
     try:
         settings = _settings(arguments)
     except StartupError as error:
         _fail(error, EXIT_CONFIGURATION)
-    _give_back_memory()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    whole = running_processes if settings.processes > 1 else running_gateway
+    _start(settings, whole(settings), managed=arguments.managed)
+
+
+def _start_child() -> NoReturn:
+    """Do what the parent says in the first line of standard input; nothing if it is gone by now."""
+    if not (line := sys.stdin.buffer.readline()):
+        sys.exit(0)
+    order = Order.read(line)
+    _start(order.settings, _share(order), managed=True)
+
+
+def _start(settings: Settings, gateway: AbstractAsyncContextManager[Gateway], *, managed: bool) -> NoReturn:
+    give_back_memory()
+    name = "%(name)s [%(process)d]" if settings.processes > 1 else "%(name)s"
+    logging.basicConfig(level=settings.log_level, format=f"%(asctime)s %(levelname)-7s {name}: %(message)s")
     try:
-        sys.exit(asyncio.run(_serve(settings, managed=arguments.managed)))
+        sys.exit(asyncio.run(_serve(gateway, managed=managed)))
     except StartupError as error:
         _fail(error, EXIT_STARTUP)
 
 
-def _give_back_memory() -> None:
+@asynccontextmanager
+async def _share(order: Order) -> AsyncIterator[Gateway]:
+    """One of several processes, whose parent keeps Triton."""
+    async with serving_tritons(order.settings, control_headers=order.control_headers) as address:
+        yield Gateway(address, None)
+
+
+def give_back_memory() -> None:
     """Have glibc give large blocks back to the system as soon as they are free; elsewhere nothing is changed.
 
-    Left to itself it keeps ever larger blocks in the heap of each thread that took one, and tiles are large.
+    Left to itself it keeps ever larger blocks in the heap of each thread that took one, and tiles are large. Strips are
+    not: blocks that came new from the system for each of them would cost as much again as everything else about it.
 
-    Source: mallopt(3), M_MMAP_THRESHOLD.
+    Source: mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help='once ready print {"address": "HOST:PORT"} on stdout, and stop when stdin is closed',
     )
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--version", action="version", version=version("hndsr"))
     return parser
 
@@ -105,18 +137,18 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         raise InvalidSettingsError(error=error) from error
 
 
-def _fail(error: StartupError, code: int) -> None:
+def _fail(error: StartupError, code: int) -> NoReturn:
     sys.stderr.write(f"hndsr-gateway: error: {error}\n")
     sys.exit(code)
 
 
-async def _serve(settings: Settings, *, managed: bool) -> int:
+async def _serve(gateway: AbstractAsyncContextManager[Gateway], *, managed: bool) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if managed:
         await asyncio.get_running_loop().connect_read_pipe(lambda: _StopAtEnd(stop), sys.stdin)
-    run = asyncio.create_task(_run(settings, managed=managed))
+    run = asyncio.create_task(_run(gateway, managed=managed))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({run, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
@@ -137,8 +169,8 @@ class _StopAtEnd(asyncio.Protocol):
         self._stop.set()
 
 
-async def _run(settings: Settings, *, managed: bool) -> int:
-    async with running_gateway(settings) as gateway:
+async def _run(starting: AbstractAsyncContextManager[Gateway], *, managed: bool) -> int:
+    async with starting as gateway:
         if managed:
             sys.stdout.write(json.dumps({"address": gateway.address}) + "\n")
             sys.stdout.flush()

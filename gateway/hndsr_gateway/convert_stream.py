@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_gateway.convert import duration_message, parameters_of, plan_message, sample_type_name
 from hndsr_gateway.errors import OverloadedError, StreamProtocolError, UnavailableError
@@ -15,6 +17,9 @@ from hndsr_gateway.strips import (
     Summary,
     TileFailed,
 )
+
+LENGTH_DELIMITED = 2
+"""The wire type of bytes and messages."""
 
 
 def start_of(message: pb.UpscaleStreamRequest) -> StreamStart:
@@ -48,11 +53,39 @@ def strip_of(message: pb.UpscaleStreamRequest) -> Strip:
     return Strip((strip.row, strip.column), strip.y_px, strip.pixels, strip.mask, strip.checksum, strip.last)
 
 
-def answer_message(answer: Answer) -> pb.UpscaleStreamResponse:
-    """What a stream's caller is told."""
+def answer_bytes(answer: Answer) -> bytes:
+    """What a stream's caller is told, as it goes over the wire."""
+    return strip_bytes(answer) if isinstance(answer, Strip) else _message(answer).SerializeToString()
+
+
+def strip_bytes(strip: Strip) -> bytes:
+    """An UpscaleStreamResponse with a strip, whose pixels are copied once; by way of a message it were four times.
+
+    Source: https://protobuf.dev/programming-guides/encoding, "Length-Delimited Records" and "Message Structure".
+    """
+    row, column = strip.place
+    before = pb.TargetStrip(row=row, column=column, y_px=strip.y).SerializeToString()
+    after = pb.TargetStrip(mask=bytes(strip.mask), checksum=strip.checksum, last=strip.last).SerializeToString()
+    pixels = _prefix(pb.TargetStrip.PIXELS_FIELD_NUMBER, len(strip.pixels))
+    size_bytes = len(before) + len(pixels) + len(strip.pixels) + len(after)
+    message = _prefix(pb.UpscaleStreamResponse.STRIP_FIELD_NUMBER, size_bytes)
+    return b"".join((message, before, pixels, strip.pixels, after))
+
+
+def _prefix(field: int, size_bytes: int) -> bytes:
+    """What stands before a field of so many bytes."""
+    return bytes((field << 3 | LENGTH_DELIMITED, *_varint(size_bytes)))
+
+
+def _varint(value: int) -> Iterator[int]:
+    while value >= 0x80:
+        yield value & 0x7F | 0x80
+        value >>= 7
+    yield value
+
+
+def _message(answer: StreamOpened | TileFailed | Progress | Draining | Summary) -> pb.UpscaleStreamResponse:
     match answer:
-        case Strip():
-            return pb.UpscaleStreamResponse(strip=_strip(answer))
         case StreamOpened():
             return pb.UpscaleStreamResponse(plan=_plan(answer))
         case TileFailed():
@@ -64,19 +97,6 @@ def answer_message(answer: Answer) -> pb.UpscaleStreamResponse:
             return pb.UpscaleStreamResponse(draining=draining)
         case Summary():
             return pb.UpscaleStreamResponse(summary=_summary(answer))
-
-
-def _strip(strip: Strip) -> pb.TargetStrip:
-    row, column = strip.place
-    return pb.TargetStrip(
-        row=row,
-        column=column,
-        y_px=strip.y,
-        pixels=strip.pixels,
-        mask=strip.mask,
-        checksum=strip.checksum,
-        last=strip.last,
-    )
 
 
 def _plan(opened: StreamOpened) -> pb.StreamPlan:

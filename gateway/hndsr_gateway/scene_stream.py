@@ -173,7 +173,7 @@ class SceneStream:
         """Read to the end, and hand over tiles as they become whole; returns one that does not."""
         assembly: TileAssembly | None = None
         while (strip := await self._next(source, assembly)) is not None:
-            await asyncio.to_thread(strip.check, limit_bytes=self._strip_bytes)
+            strip.check(limit_bytes=self._strip_bytes)
             if assembly is None:
                 await self._places.acquire()
                 if self._draining.is_set():
@@ -260,8 +260,7 @@ class SceneStream:
             self._failed += 1
             await self._send(send, event)
         else:
-            strips = target_strips(event.place, event.response.raster)
-            while (strip := await asyncio.to_thread(next, strips, None)) is not None:
+            for strip in target_strips(event.place, event.response.raster):
                 await self._send(send, strip)
             self._count(event.response)
         self._whole -= 1

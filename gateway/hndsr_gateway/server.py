@@ -5,36 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from hndsr.v1 import upscale_pb2_grpc
-from hndsr_ensemble.manifest import model_repository, read_manifests
 from hndsr_gateway.backend import TileBackend
 from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.errors import StartupError
+from hndsr_gateway.hosting import UnknownDefaultModelError, embedded_instances, embedded_options, region_pool
 from hndsr_gateway.images.pool import ImageWorkers
 from hndsr_gateway.interceptors import ErrorInterceptor
 from hndsr_gateway.monitor import MAX_WATCHERS, SERVICE, HealthMonitor, HealthServicer
 from hndsr_gateway.service import UpscaleService
-from hndsr_gateway.servicer import UpscaleServicer
+from hndsr_gateway.servicer import UpscaleServicer, add_to_server
 from hndsr_gateway.settings import Settings
-from hndsr_gateway.triton.client import TILING_MODEL, TritonBackend
-from hndsr_gateway.triton.embedded import EmbeddedTriton, EmbeddedTritonOptions
+from hndsr_gateway.triton.client import TritonBackend
+from hndsr_gateway.triton.embedded import EmbeddedTriton
 from hndsr_gateway.triton.endpoints import EndpointPool
 from hndsr_gateway.types import OptionChoices
 
 logger = logging.getLogger(__name__)
-
-TILE_BYTES = 160 * 2**20
-"""Shared memory of one tile in and out with its windows, in bytes: 3,616² px of 16 bits and their source."""
-
 
 FLUSH_S = 0.5
 """How long answers may take to leave once the work is done, and health watchers to notice, in seconds."""
@@ -51,30 +45,6 @@ class ListenError(StartupError):
         super().__init__(
             f"cannot listen on {address}: it is in use, or no address of this machine; set HNDSR_LISTEN to a free one"
         )
-
-
-class ModelRepositoryError(StartupError):
-    """The folder of the models does not hold any."""
-
-    def __init__(self, *, folder: Path) -> None:
-        super().__init__(
-            f"HNDSR_MODEL_REPOSITORY is {folder}, where no model has a manifest.json; name a folder like the one that "
-            "is installed, or leave the setting empty"
-        )
-
-
-class UnknownModelError(StartupError):
-    """A model is to be served that the repository does not have."""
-
-    def __init__(self, *, names: list[str], served: list[str]) -> None:
-        super().__init__(f"HNDSR_MODELS names {', '.join(names)}; the repository has {', '.join(served)}")
-
-
-class UnknownDefaultModelError(StartupError):
-    """The model of requests that name none is none that is served."""
-
-    def __init__(self, *, name: str, served: list[str]) -> None:
-        super().__init__(f"HNDSR_DEFAULT_MODEL is {name!r}; served are {', '.join(served)}")
 
 
 class NotReadyError(StartupError):
@@ -113,21 +83,63 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         StartupError: saying what to mend.
     """
     async with contextlib.AsyncExitStack() as stack:
-        await _check_free(settings.listen)
-        triton = None if settings.triton_addresses else EmbeddedTriton(embedded_options(settings))
-        if triton is not None:
-            await stack.enter_async_context(triton)
+        await check_free(settings.listen)
+        settings, triton = await stack.enter_async_context(running_triton(settings))
+        headers = {} if triton is None else triton.control_headers
+        bound = await stack.enter_async_context(serving_tritons(settings, control_headers=headers))
+        yield Gateway(bound, triton)
+
+
+@contextlib.asynccontextmanager
+async def running_triton(settings: Settings) -> AsyncIterator[tuple[Settings, EmbeddedTriton | None]]:
+    """The embedded Triton, if one is wanted, and the settings with its address.
+
+    Raises:
+        StartupError: saying what to mend.
+    """
+    if settings.triton_addresses:
+        yield settings, None
+        return
+    async with EmbeddedTriton(embedded_options(settings)) as triton:
+        settings = _as_many_tiles_as_instances(settings)
+        yield settings.model_copy(update={"triton_endpoints": triton.grpc_address}), triton
+
+
+@contextlib.asynccontextmanager
+async def serving_tritons(settings: Settings, *, control_headers: Mapping[str, str]) -> AsyncIterator[str]:
+    """Serve the Tritons of `triton_endpoints`; yields the bound address once the models are ready.
+
+    Args:
+        settings: with at least one endpoint.
+        control_headers: metadata that the embedded Triton wants with calls that register shared memory.
+
+    Raises:
+        StartupError: saying what to mend.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        regions = region_pool(settings)
+        if regions is not None:
+            stack.push_async_callback(regions.close)
         backend = EndpointPool(
-            settings.triton_addresses if triton is None else (triton.grpc_address,),
+            settings.triton_addresses,
             lambda address: TritonBackend(
-                address, describe_timeout_s=settings.health_timeout_s, tile_timeout_s=settings.tile_timeout_s
+                address,
+                describe_timeout_s=settings.health_timeout_s,
+                tile_timeout_s=settings.tile_timeout_s,
+                regions=regions,
+                headers=control_headers,
             ),
         )
         stack.push_async_callback(backend.close)
         images = await stack.enter_async_context(image_workers(settings))
         await images.warm_up()
-        bound = await stack.enter_async_context(serving(backend, images, settings))
-        yield Gateway(bound, triton)
+        yield await stack.enter_async_context(serving(backend, images, settings))
+
+
+def _as_many_tiles_as_instances(settings: Settings) -> Settings:
+    """The settings of a gateway with an embedded Triton."""
+    count = settings.max_inflight_tiles or embedded_instances(settings)
+    return settings.model_copy(update={"max_inflight_tiles": count})
 
 
 def image_workers(settings: Settings) -> ImageWorkers:
@@ -153,7 +165,7 @@ async def serving(backend: TileBackend, images: ImageWorkers, settings: Settings
     await monitor.set_serving(serving=False)
     server = _server(settings)
     service = UpscaleService(backend, catalogue, images, settings)
-    upscale_pb2_grpc.add_UpscaleServiceServicer_to_server(UpscaleServicer(service, settings), server)
+    add_to_server(UpscaleServicer(service, settings), server)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     address = _bind(server, settings.listen)
@@ -186,12 +198,12 @@ def _server(settings: Settings) -> Any:
         options=[
             ("grpc.max_receive_message_length", settings.max_message_bytes),
             ("grpc.max_send_message_length", settings.max_message_bytes),
-            ("grpc.so_reuseport", 0),
+            ("grpc.so_reuseport", int(settings.processes > 1)),
         ],
     )
 
 
-async def _check_free(listen: str) -> None:
+async def check_free(listen: str) -> None:
     """Find out before the models are loaded whether the address can be bound then."""
     host, _, port = listen.rpartition(":")
     try:
@@ -214,37 +226,3 @@ async def _ready(monitor: HealthMonitor, settings: Settings) -> None:
         await asyncio.wait_for(monitor.ready.wait(), settings.startup_timeout_s)
     except asyncio.TimeoutError as error:
         raise NotReadyError(timeout_s=settings.startup_timeout_s) from error
-
-
-def embedded_options(settings: Settings) -> EmbeddedTritonOptions:
-    """What the embedded Triton is started with.
-
-    Raises:
-        ModelRepositoryError: if the folder holds no models.
-        UnknownModelError: if a model is to be served that the repository does not have.
-    """
-    repository = Path(settings.model_repository) if settings.model_repository else model_repository()
-    manifests = read_manifests(repository)
-    if not manifests:
-        raise ModelRepositoryError(folder=repository)
-    if "default_model" in settings.model_fields_set and settings.default_model not in manifests:
-        raise UnknownDefaultModelError(name=settings.default_model, served=list(manifests))
-    unknown = [name for name in settings.model_names if name not in manifests]
-    if unknown:
-        raise UnknownModelError(names=unknown, served=list(manifests))
-    chosen = [manifests[name] for name in settings.model_names or manifests]
-    models = {model for manifest in chosen for model in (manifest.triton_model, *manifest.requires)}
-    return EmbeddedTritonOptions(
-        model_repository=repository,
-        models=(TILING_MODEL, *sorted(models)),
-        environment={
-            "HNDSR_ENGINE": settings.engine,
-            "HNDSR_DEVICE": settings.device,
-            "HNDSR_PRECISION": settings.precision,
-            "HNDSR_CPU_THREADS": str(settings.cpu_threads),
-            "HNDSR_WINDOW_CACHE_MIB": str(settings.window_cache_mib),
-            "HNDSR_MODELS": settings.models,
-        },
-        startup_timeout_s=settings.startup_timeout_s,
-        required_shared_memory_bytes=settings.max_inflight_tiles * TILE_BYTES,
-    )

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
 
+import grpc
 from google.protobuf.message import DecodeError
 
 from hndsr.v1 import upscale_pb2 as pb
@@ -16,6 +17,8 @@ from hndsr_gateway.errors import ChecksumMismatchError
 from hndsr_gateway.service import UpscaleService
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.strips import Answer, StreamStart, Strip
+
+SERVICE: str = pb.DESCRIPTOR.services_by_name["UpscaleService"].full_name
 
 
 class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
@@ -61,7 +64,7 @@ class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
             return convert_stream.start_of(await anext(messages, pb.UpscaleStreamRequest()))
 
         async def send(answer: Answer) -> None:
-            await context.write(await asyncio.to_thread(convert_stream.answer_message, answer))
+            await context.write(convert_stream.answer_bytes(answer))
 
         async def strips() -> AsyncIterator[Strip]:
             async for request in messages:
@@ -74,6 +77,15 @@ class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
         image = convert.source_of(request.image, field="image.")
         reference = convert.source_of(request.reference, field="reference.")
         return convert.compare_response(await self._service.compare(image, reference, data_range=request.data_range))
+
+
+def add_to_server(servicer: UpscaleServicer, server: Any) -> None:
+    """Register a servicer, whose streams write bytes instead of messages."""
+    pb_grpc.add_UpscaleServiceServicer_to_server(servicer, server)
+    stream = grpc.stream_stream_rpc_method_handler(
+        servicer.UpscaleStream, request_deserializer=pb.UpscaleStreamRequest.FromString
+    )
+    server.add_registered_method_handlers(SERVICE, {"UpscaleStream": stream})
 
 
 async def _readable(requests: AsyncIterator[pb.UpscaleStreamRequest]) -> AsyncIterator[pb.UpscaleStreamRequest]:

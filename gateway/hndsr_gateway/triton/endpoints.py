@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from hndsr_gateway.errors import GatewayError, RevisionChangedError, UnavailableError
@@ -81,7 +81,7 @@ class EndpointPool:
             _, pending = await asyncio.wait(questions, timeout=SETTLING_S)
             if described := self._descriptions():
                 return described
-            if not pending:
+            if not pending and not any(member.is_asked_again(questions) for member in self._members.values()):
                 raise UnavailableError
 
     def endpoints(self, model: str, revision: str) -> tuple[str, ...]:
@@ -184,6 +184,10 @@ class _Member:
         if self._question is None or self._question.done():
             self._question = asyncio.create_task(self._ask())
         return self._question
+
+    def is_asked_again(self, questions: Collection[asyncio.Task[None]]) -> bool:
+        """Whether it failed after it had answered one of these, and is asked anew."""
+        return self._question is not None and self._question not in questions
 
     async def upscale(self, tile: TileRequest) -> TileResponse:
         """One tile, as `Endpoint.upscale`."""

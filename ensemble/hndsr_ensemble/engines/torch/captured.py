@@ -9,6 +9,8 @@ import torch
 
 TRIAL_RUNS = 2
 """Before it is recorded: libraries set up what may not be set up while a graph is recorded, kernels are compiled."""
+SIGNS_OF_FULL_MEMORY = ("out of memory", "ALLOC_FAILED")
+"""In errors of CUDA and its libraries, which ask for memory without torch: for graphs, kernels and handles."""
 
 
 class GraphMemory:
@@ -47,18 +49,30 @@ def _stream_aside(device: torch.device) -> torch.cuda.Stream:
 def _record(function: Callable[[], None], memory: GraphMemory) -> Callable[[], None]:
     aside, current = _stream_aside(memory.device), torch.cuda.current_stream(memory.device)
     aside.wait_stream(current)
-    with torch.cuda.stream(aside):
-        for _ in range(TRIAL_RUNS):
-            function()
-    current.wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
     try:
+        with torch.cuda.stream(aside):
+            for _ in range(TRIAL_RUNS):
+                function()
         # Other threads of this process may go on using CUDA.
         with torch.cuda.graph(graph, pool=memory.pool, stream=aside, capture_error_mode="thread_local"):
             function()
     except RuntimeError as error:
-        # A recording that broke cannot be ended either, and that hides why it broke.
-        if isinstance(error.__context__, torch.cuda.OutOfMemoryError):
-            raise error.__context__ from None
+        if _is_full(error):
+            raise torch.cuda.OutOfMemoryError(str(error)) from None
         raise
+    finally:
+        # A recording that broke leaves its stream the current one, and buffers that work is queued on there.
+        torch.cuda.set_stream(current)
+        current.wait_stream(aside)
     return graph.replay
+
+
+def _is_full(error: RuntimeError) -> bool:
+    """Whether it was for want of memory: a recording that broke cannot be ended either, and that hides why it broke."""
+    causes = (error, error.__context__)
+    return any(isinstance(cause, torch.cuda.OutOfMemoryError) or _says_full(str(cause)) for cause in causes)
+
+
+def _says_full(message: str) -> bool:
+    return any(sign in message for sign in SIGNS_OF_FULL_MEMORY)

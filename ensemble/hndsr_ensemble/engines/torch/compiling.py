@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TypeVar
@@ -10,6 +11,9 @@ import torch
 from torch.fx.experimental import _config as symbolic_shapes
 
 Function = TypeVar("Function", bound=Callable[..., torch.Tensor])
+
+COMPILER_PROCESSES = "4"
+"""Of each process that compiles, of which there may be several for each GPU; left alone, it is up to 32."""
 
 OPTIONS = {
     "deterministic": True,
@@ -24,6 +28,7 @@ def may_compile(device: torch.device) -> bool:
     """Whether compiling is worth a try: on a GPU, with a compiler that can be told to be deterministic."""
     if device.type != "cuda" or find_spec("triton") is None:
         return False
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", COMPILER_PROCESSES)
     from torch._inductor import config  # noqa: PLC0415 - takes seconds, and is of no use without a GPU
 
     return hasattr(config, "deterministic")

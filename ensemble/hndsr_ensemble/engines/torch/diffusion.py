@@ -19,7 +19,7 @@ from hndsr_ensemble.noise import TORUS_SIDE, noise_torus
 from hndsr_ensemble.schedule import _rotation, ddim_times
 from hndsr_ensemble.tiles import CancelledTileError
 
-SEEDS_KEPT = 2
+SEEDS_KEPT = 4
 
 Unet = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """(x, t, prior, scale) → v."""

@@ -67,7 +67,9 @@ class WindowGrid:
                     blocks = sums[start + below : stop + below, :height, beside : columns + beside, :width]
                     blocks += weighted
         target = sums.view((rows + 1) * stride, (columns + 1) * stride, 3)[self._target()]
-        return ((target + FULL_WEIGHT**2 // 2) >> 16).to(storage(self._dtype)).contiguous()
+        target += FULL_WEIGHT**2 // 2
+        target >>= 16
+        return target.to(storage(self._dtype)).contiguous()
 
     @property
     def _total_type(self) -> torch.dtype:

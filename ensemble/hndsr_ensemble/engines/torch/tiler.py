@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -63,10 +64,10 @@ class LoadedTorch:
         Raises:
             OutOfDeviceMemoryError: if the device's memory is too small.
         """
-        try:
+        with suppress(torch.cuda.OutOfMemoryError):
             return self._windows(batch)
-        except torch.cuda.OutOfMemoryError as error:
-            raise OutOfDeviceMemoryError from error
+        # Without a cause: that would hold its tensors while a smaller batch is tried.
+        raise OutOfDeviceMemoryError
 
     def tiler(self, revision: str, cache: WindowCache) -> TorchTiler:
         """Upscales tiles, until `shrink` makes the revision another."""

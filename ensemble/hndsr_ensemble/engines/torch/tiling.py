@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -82,12 +83,11 @@ class TorchTiler:
             return self._run(job, cancelled)
         except torch.cuda.OutOfMemoryError:
             LOG.warning("the device's memory is full; graphs and kept windows are dropped, and the tile is run again")
-        # Behind the handler: what failed holds its tensors as long as it is being handled.
+        # Behind the handler, and without a cause below: what failed holds its tensors as long as it is being handled.
         self._release()
-        try:
+        with suppress(torch.cuda.OutOfMemoryError):
             return self._run(job, cancelled)
-        except torch.cuda.OutOfMemoryError as error:
-            raise OutOfDeviceMemoryError from error
+        raise OutOfDeviceMemoryError
 
     def _release(self) -> None:
         self._kept.clear()

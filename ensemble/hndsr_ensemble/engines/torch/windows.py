@@ -120,7 +120,8 @@ class _Passes:
     """Buffers and graphs for one size of batch; the FNO's graphs are made when they are needed."""
 
     def __init__(self, networks: Networks, device: torch.device, *, batch: int, compile_networks: bool) -> None:
-        fno, step, decode = _functions(networks, compile_networks=compile_networks)
+        # Kept: graphs read what compiled functions hold.
+        fno, step, decode = self._functions = _functions(networks, compile_networks=compile_networks)
         memory = GraphMemory(device)
         self.priors = Priors(fno, batch=batch, latent_side=LATENT_SIDE, device=device)
         self._draw = Diffusion(step, residual_std=networks.unet.residual_std, prior=self.priors.prior, memory=memory)

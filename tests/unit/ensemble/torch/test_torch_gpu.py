@@ -248,7 +248,7 @@ settings = ServingSettings.from_environment({})
 loaded = load_torch_tiler(repository, manifest, settings, EngineChoice("torch", "cuda", "float16"))
 loaded.warm_up()
 probe = run_probe(repository, manifest, loaded.windows)
-digest = hashlib.sha256(b"".join(window.tobytes() for window in probe.windows)).hexdigest()
+digest = hashlib.sha256(b"".join(window.tobytes() for window in probe)).hexdigest()
 print(json.dumps({"name": loaded.facts.name, "digest": digest}))
 """
 

@@ -1,0 +1,119 @@
+"""A gateway of several processes as a user starts it: one address, one Triton, and nothing left of any of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from hndsr_client import Client
+
+COMMAND = [sys.executable, "-m", "hndsr_gateway", "--managed", "--listen", "127.0.0.1:0"]
+PROCESSES = 2
+ENVIRONMENT = {**os.environ, "HNDSR_MODELS": "bicubic", "HNDSR_PROCESSES": str(PROCESSES), "HNDSR_DRAIN_GRACE_S": "2"}
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Triton and its models exchange tensors
+Gateway = tuple[subprocess.Popen[str], str]
+"""The parent and the address."""
+
+
+@contextlib.contextmanager
+def gateway_process() -> Iterator[Gateway]:
+    """A managed gateway from ready to killed."""
+    with subprocess.Popen(
+        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+    ) as process:
+        assert process.stdout
+        try:
+            yield process, json.loads(process.stdout.readline())["address"]
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    """A gateway of the test's own, to be stopped."""
+    with gateway_process() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[Gateway]:
+    """A gateway that tests share."""
+    with gateway_process() as running:
+        yield running
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> bool:
+    """Wait for a condition."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end and not condition():
+        time.sleep(0.05)
+    return condition()
+
+
+def listening(gateway: Gateway) -> set[int]:
+    """The processes that take connections at the address."""
+    port, found = int(gateway[1].rpartition(":")[2]), set()
+    for process in psutil.Process(gateway[0].pid).children():
+        with contextlib.suppress(psutil.Error):
+            if any(c.laddr.port == port and c.status == "LISTEN" for c in process.net_connections("tcp")):
+                found.add(process.pid)
+    return found
+
+
+def answers(gateway: Gateway) -> bool:
+    """Whether a connection of its own is served."""
+    with Client(gateway[1]) as client:
+        return client.upscale(np.zeros((8, 8, 3), np.uint8), model="bicubic", scale=2).image.shape == (16, 16, 3)
+
+
+def regions(owners: list[psutil.Process]) -> list[str]:
+    """Shared memory that is named after one of these processes."""
+    marks = [f"_{owner.pid}_" for owner in owners]
+    return [path.name for path in SHARED_MEMORY.glob("hndsr*") if any(mark in path.name for mark in marks)]
+
+
+def test_every_process_takes_connections(lasting: Gateway) -> None:
+    assert len(listening(lasting)) == PROCESSES
+
+
+def test_every_connection_is_served(lasting: Gateway) -> None:
+    assert all(answers(lasting) for _ in range(8))
+
+
+def test_process_that_was_killed_is_replaced(lasting: Gateway) -> None:
+    killed, kept = sorted(listening(lasting))
+    os.kill(killed, signal.SIGKILL)
+    assert until(lambda: len(listening(lasting) - {killed}) == PROCESSES)
+    assert kept in listening(lasting)
+
+
+def test_there_is_one_triton(lasting: Gateway) -> None:
+    below = psutil.Process(lasting[0].pid).children(recursive=True)
+    assert [child.name() for child in below].count("tritonserver") == 1
+
+
+def test_gateway_leaves_nothing_when_terminated(gateway: Gateway) -> None:
+    process, _ = gateway
+    below = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 0
+    assert not any(child.is_running() for child in below)
+
+
+def test_gateway_leaves_nothing_when_killed(gateway: Gateway) -> None:
+    process, _ = gateway
+    below = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    assert until(lambda: not any(child.is_running() for child in below))
+    assert until(lambda: not regions(below))
