@@ -30,13 +30,25 @@ def memory_mib() -> float:
 
 
 def measure() -> dict[str, Any]:
-    """Start, ratio of whole stack to bare passes at 0 and 4 steps, and memory after the work."""
-    start = time.perf_counter()
-    with Client.embedded() as client:
-        ready_s = time.perf_counter() - start
-        rows = {steps: _overhead(client, steps) for steps in (0, 4)}
-        memory = memory_mib()
-    return {"ready_s": ready_s, "memory_mib": memory, "overhead": rows}
+    """Start, ratio of whole stack to bare passes at 0 and 4 steps, and memory after the work, for each engine."""
+    return {"engines": [_measured(engine) for engine in ("auto", "onnxruntime")]}
+
+
+def _measured(engine: str) -> dict[str, Any]:
+    """What the environment says decides for the service and for the bare passes alike."""
+    before = os.environ.get("HNDSR_ENGINE")
+    os.environ["HNDSR_ENGINE"] = engine
+    try:
+        start = time.perf_counter()
+        with Client.embedded() as client:
+            ready_s = time.perf_counter() - start
+            rows = {steps: _overhead(client, steps) for steps in (0, 4)}
+            served = next(model.engine for model in client.info().models if model.name == "hndsr")
+            return {"engine": served, "ready_s": ready_s, "memory_mib": memory_mib(), "overhead": rows}
+    finally:
+        os.environ.pop("HNDSR_ENGINE")
+        if before is not None:
+            os.environ["HNDSR_ENGINE"] = before
 
 
 def _overhead(client: Client, steps: int) -> dict[str, float]:

@@ -35,6 +35,9 @@ class ServingSettings:
     window_batch: int
     """Windows of one pass on a GPU. HNDSR_WINDOW_BATCH, default 0: the engine's own choice."""
 
+    instances_per_gpu: int
+    """Processes that share each GPU's memory, in equal parts. HNDSR_INSTANCES_PER_GPU, default 2."""
+
     cpu_threads: int
     """Cores that the networks may use. HNDSR_CPU_THREADS, default 0: all that the process may use."""
 
@@ -61,6 +64,7 @@ class ServingSettings:
             precision=environment.get("HNDSR_PRECISION", "auto"),
             networks=networks,
             window_batch=int(environment.get("HNDSR_WINDOW_BATCH", "0")),
+            instances_per_gpu=int(environment.get("HNDSR_INSTANCES_PER_GPU", "2")),
             cpu_threads=int(environment.get("HNDSR_CPU_THREADS", "0")) or len(os.sched_getaffinity(0)),
             window_cache_bytes=int(environment.get("HNDSR_WINDOW_CACHE_MIB", "256")) * 2**20,
             models=tuple(name.strip() for name in names if name.strip()),

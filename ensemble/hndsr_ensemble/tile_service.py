@@ -103,14 +103,10 @@ class TileService:
         if all(inputs.get(name) is None for name in PIXELS):
             return self._describe()
         required = _text(inputs.get("REQUIRED_REVISION"))
-        while True:
-            served = self._serve(_text(inputs.get("MODEL")))
-            if required not in {"", served.revision}:
-                raise TileRequestError("REVISION_CHANGED", f"this is revision {served.revision}", code="UNAVAILABLE")
-            try:
-                return self._upscale(served, inputs, cancelled)
-            except OutOfDeviceMemoryError as error:
-                self._shrink(served.manifest.name, error)
+        served = self._serve(_text(inputs.get("MODEL")))
+        if required not in {"", served.revision}:
+            raise TileRequestError("REVISION_CHANGED", f"this is revision {served.revision}", code="UNAVAILABLE")
+        return self._upscale(served, inputs, cancelled)
 
     def _describe(self) -> Answer:
         models = [self._serve(name).description for name in self._manifests]
@@ -129,8 +125,7 @@ class TileService:
         return self._served[name]
 
     def _shrink(self, name: str, error: OutOfDeviceMemoryError) -> None:
-        """Have a model proven anew with fewer windows at once; with one, the error stands."""
-        self._served.pop(name, None)
+        """Have a model proven with fewer windows at once; with one, the error stands."""
         host = self._hosts[name]
         if not host.shrink():
             raise error
@@ -155,6 +150,8 @@ class TileService:
             "window_s": window_s,
             "step_s": step_s,
         }
+        facts = (engine.name, engine.precision, engine.device, engine.batch)
+        logger.info("%s runs on %s in %s on %s, %d windows a pass", manifest.name, *facts)
         return _Served(manifest, revision, tiler, description)
 
     def _upscale(
@@ -172,9 +169,14 @@ class TileService:
             raise TileRequestError("NOT_FINITE", "the model answered with no numbers", code="INTERNAL") from error
         except CancelledTileError as error:
             raise TileRequestError("CANCELLED", "the caller went away", code="CANCELLED") from error
+        except OutOfDeviceMemoryError as error:
+            # Fewer windows at once would be another revision, beside that of the instances that have room.
+            logger.exception("%s ran out of device memory", served.manifest.name)
+            raise TileRequestError("OUT_OF_MEMORY", "the device has no room now", code="UNAVAILABLE") from error
         except Exception:
-            # It may come back as another one: a Triton model may have been loaded anew.
-            self._served.pop(served.manifest.name, None)
+            if not is_in_process(served.manifest, self._setup.settings):
+                # It may come back as another one: a Triton model may have been loaded anew.
+                self._served.pop(served.manifest.name, None)
             raise
         stats = result.stats
         mask = np.zeros(0, np.uint8) if result.mask is None else pack_mask(result.mask)

@@ -137,8 +137,9 @@ class _Run:
             self._hand_out(self._held.popleft())
         while self._running:
             self._take_in()
+        run = workers.alone if workers and workers.alone else self._tiler.function
         for batch in self._held:
-            self._run_here(batch, workers.alone if workers and workers.alone else self._tiler.function)
+            self._run_here(batch, run)
 
     def _hand_out(self, batch: _Batch) -> None:
         workers = self._tiler.workers
@@ -158,6 +159,7 @@ class _Run:
 
     def _take_in(self) -> None:
         """Wait for the oldest batch: what is cached depends on no timing."""
+        self._check_caller()
         batch, future = self._running[0]
         windows = future.result()
         self._running.popleft()

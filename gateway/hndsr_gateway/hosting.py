@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from hndsr_ensemble.choice import EngineChoice, EngineChoiceError, Machine, choose, this_machine
@@ -61,13 +61,13 @@ def embedded_options(settings: Settings, machine: Machine | None = None) -> Embe
         UnknownModelError: if a model is to be served that the repository does not have.
         EngineUnavailableError: if nothing here runs the networks as it is asked for.
     """
-    repository = Path(settings.model_repository) if settings.model_repository else model_repository()
+    repository = _repository(settings)
     manifests = read_manifests(repository)
     _check_models(settings, manifests, repository)
     machine = machine or this_machine()
     choice = _engine(settings, machine)
     called = _called([manifests[name] for name in settings.model_names or manifests], settings)
-    needs = _needs(settings, embedded_instances(settings, machine), other_models=len(called))
+    needs = _needs(settings, manifests, instances=embedded_instances(settings, machine), other_models=len(called))
     return EmbeddedTritonOptions(
         model_repository=repository,
         models=(TILING_MODEL, *called),
@@ -78,6 +78,7 @@ def embedded_options(settings: Settings, machine: Machine | None = None) -> Embe
             "HNDSR_PRECISION": settings.precision,
             "HNDSR_NETWORKS": settings.networks,
             "HNDSR_WINDOW_BATCH": str(settings.window_batch),
+            "HNDSR_INSTANCES_PER_GPU": str(settings.instances_per_gpu),
             "HNDSR_CPU_THREADS": str(settings.cpu_threads),
             "HNDSR_WINDOW_CACHE_MIB": str(settings.window_cache_mib),
             "HNDSR_MODELS": settings.models,
@@ -99,19 +100,18 @@ def embedded_instances(settings: Settings, machine: Machine | None = None) -> in
 
 
 def region_pool(settings: Settings) -> RegionPool | None:
-    """Regions of shared memory for the tiles of one gateway process; None where none are wanted.
+    """Regions of shared memory for the tiles of one gateway process; None where none are wanted, or there is no room.
 
-    They take no more than is free now, since tiles that find no room go by gRPC.
+    They take no more than is free beside what Triton needs, since tiles that find no room go by gRPC.
     """
-    if settings.shared_memory == "off":
+    if settings.shared_memory == "off" or not SHARED_MEMORY.is_dir():
         return None
-    endpoints = max(1, len(settings.triton_addresses))
-    needs = _needs(settings, settings.tiles_at_once * endpoints)
-    free_bytes = free_shared_memory_bytes()
+    instances = settings.tiles_at_once * max(1, len(settings.triton_addresses))
+    needs = _needs(settings, read_manifests(_repository(settings)), instances=instances)
+    free_bytes = max(0, free_shared_memory_bytes() - needs.models_bytes) // settings.processes
     if free_bytes < needs.regions_bytes:
-        logger.warning(
-            "%s has %d bytes free, the largest tiles take %d beside what Triton needs; some may go by gRPC, which is "
-            "slower; %s",
+        logger.info(
+            "%s has %d bytes free beside what Triton needs, the largest tiles take %d: some may go by gRPC; %s",
             SHARED_MEMORY,
             free_bytes,
             needs.regions_bytes,
@@ -120,13 +120,22 @@ def region_pool(settings: Settings) -> RegionPool | None:
     return RegionPool(max_regions=needs.regions, max_bytes=min(needs.regions_bytes, free_bytes))
 
 
-def _needs(settings: Settings, instances: int, *, other_models: int = 0) -> SharedMemoryNeeds:
+def _repository(settings: Settings) -> Path:
+    return Path(settings.model_repository) if settings.model_repository else model_repository()
+
+
+def _needs(
+    settings: Settings, manifests: Mapping[str, Manifest], *, instances: int, other_models: int = 0
+) -> SharedMemoryNeeds:
     """What the largest tiles take that may be asked for, with so many instances and their regions."""
-    sizes = [_largest_tile_bytes(manifest) for manifest in read_manifests(model_repository()).values()]
+    largest_bytes = max(_largest_tile_bytes(manifest) for manifest in manifests.values())
     limit_bytes = min(settings.stream_bytes, settings.max_stream_bytes)
     regions = SPARE_REGIONS * instances if settings.shared_memory == "auto" else 0
     return SharedMemoryNeeds(
-        min(max(sizes), limit_bytes), instances=instances, model_processes=instances + other_models, regions=regions
+        min(largest_bytes, limit_bytes),
+        instances=instances,
+        model_processes=instances + other_models,
+        regions=regions,
     )
 
 

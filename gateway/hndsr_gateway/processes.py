@@ -181,8 +181,8 @@ class KeptProcess:
         while True:
             try:
                 end, was_ready = await self._run()
-            except OSError as error:
-                end, was_ready = f"could not be started ({error})", False
+            except Exception as error:  # noqa: BLE001 - whatever it is, another process is started
+                end, was_ready = f"could not be started or heard ({error!r})", False
             if not self.ready.is_set():
                 raise ProcessStartError(end=end)
             pause_s = self._first_pause_s if was_ready else min(2 * pause_s, LONGEST_PAUSE_S)

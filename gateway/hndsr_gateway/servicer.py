@@ -81,11 +81,15 @@ class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
 
 def add_to_server(servicer: UpscaleServicer, server: Any) -> None:
     """Register a servicer, whose streams write bytes instead of messages."""
-    pb_grpc.add_UpscaleServiceServicer_to_server(servicer, server)
     stream = grpc.stream_stream_rpc_method_handler(
         servicer.UpscaleStream, request_deserializer=pb.UpscaleStreamRequest.FromString
     )
-    server.add_registered_method_handlers(SERVICE, {"UpscaleStream": stream})
+    handlers = {"UpscaleStream": stream}
+    # Of several handlers of a name the first one counts, of several registered ones the last; before grpcio 1.81
+    # asyncio's servers know the first kind only.
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    pb_grpc.add_UpscaleServiceServicer_to_server(servicer, server)
+    server.add_registered_method_handlers(SERVICE, handlers)
 
 
 async def _readable(requests: AsyncIterator[pb.UpscaleStreamRequest]) -> AsyncIterator[pb.UpscaleStreamRequest]:

@@ -125,9 +125,9 @@ class Settings(BaseSettings):
     gRPC."""
 
     processes: int = Field(default=1, ge=1, le=64)
-    """Processes that serve the address together, each a connection at a time. Limits are for all of them together."""
+    """Processes that serve the address together; a connection stays with one. Limits are for all of them together."""
 
-    tile_time_s: float = Field(default=0.25, gt=0, le=1e9)
+    tile_time_s: float = Field(default=0.6, gt=0, le=1e9)
     """Device time that a tile of a unary call is sized to, in seconds, where HNDSR_CORES_PER_TILE does not say."""
 
     stream_tile_time_s: float = Field(default=1.0, gt=0, le=1e9)

@@ -112,7 +112,7 @@ class RegionLender:
 
     def was_away(self) -> None:
         """Find out anew whether it maps regions: it may be another server by now, or the same with other rights."""
-        self._usable = self._usable or None
+        self._usable = None
 
     async def close(self) -> None:
         """Have it let go of all regions; no tile is to follow."""
@@ -145,6 +145,7 @@ class RegionLender:
         """Register anew what Triton has lost with its life; what it cannot use for other causes, it is not given."""
         if error.forgotten:
             self._pool.forget(self._registrar)
+            self._usable = None
             logger.info("Triton at %s has lost its registrations, a tile goes by gRPC: %s", self._address, error)
         else:
             self._usable = False

@@ -63,10 +63,11 @@ def create_region(name: str, size_bytes: int) -> Region:
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.stat()  # another gateway may have cleared it away before it was locked
         os.posix_fallocate(file, 0, size_bytes)
         mapping = mmap.mmap(file, size_bytes)
     except BaseException:
-        path.unlink()
+        path.unlink(missing_ok=True)
         raise
     finally:
         os.close(file)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from unit.ensemble.test_ensemble_tile_service import BicubicModels, answer, description, refusal, request, text
+from unit.ensemble.test_ensemble_tile_service import BicubicModels, answer, description, refusal, request
 
 from hndsr_ensemble import hosts
 from hndsr_ensemble.cache import WindowCache
@@ -175,22 +175,20 @@ def device(service: TileService, bicubic: Manifest, bicubic_function: WindowFunc
     return small
 
 
-def test_tile_is_answered_when_fewer_windows_fit_than_before(service: TileService, device: SmallDevice) -> None:
-    expected = answer(service, request())
+def test_tile_is_refused_for_now_when_the_device_has_no_room_any_more(
+    service: TileService, device: SmallDevice
+) -> None:
+    answer(service, request())
     device.fill()
-    assert np.array_equal(answer(service, request())["PIXELS_U8"], expected["PIXELS_U8"])
+    assert refusal(service, request()).reason == "OUT_OF_MEMORY"
 
 
-def test_revision_is_another_when_fewer_windows_fit_than_before(service: TileService, device: SmallDevice) -> None:
+def test_revision_stays_when_the_device_had_no_room_for_a_tile(service: TileService, device: SmallDevice) -> None:
     before = answer(service, request())["REVISION"]
     device.fill()
-    assert answer(service, request())["REVISION"] != before
-
-
-def test_tile_is_refused_when_its_revision_had_more_windows_at_once(service: TileService, device: SmallDevice) -> None:
-    revision = answer(service, request())["REVISION"][0].decode()
-    device.fill()
-    assert refusal(service, request(REQUIRED_REVISION=text(revision))).reason == "REVISION_CHANGED"
+    refusal(service, request())
+    device._fits = 8
+    assert answer(service, request())["REVISION"] == before
 
 
 def test_batch_is_halved_until_the_model_can_be_proven(

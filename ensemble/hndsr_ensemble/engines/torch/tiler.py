@@ -29,6 +29,8 @@ LOG = logging.getLogger(__name__)
 
 DEFAULT_BATCHES = {"cuda": 32, "cpu": 1}
 """Windows of a pass by device, where the settings leave it open."""
+MEMORY_SHARE = 0.9
+"""Of a GPU's memory for the tensors of all instances; their contexts take the rest."""
 LONG_BATCH_S = 0.05
 """A cancel waits for a batch: one that takes longer is worth a line in the log."""
 
@@ -151,6 +153,9 @@ def load_torch_tiler(
     device = open_device(choice.device, index=device_index)
     if device.type == "cpu" and torch.get_num_threads() != settings.cpu_threads:
         torch.set_num_threads(settings.cpu_threads)
+    if device.type == "cuda":
+        # Equal parts, so that all of them fit the same batch and come to the same revision.
+        torch.cuda.set_per_process_memory_fraction(MEMORY_SHARE / settings.instances_per_gpu, device)
     networks = Networks.load(repository, DTYPES[choice.precision], device)
     batch = settings.window_batch or DEFAULT_BATCHES[choice.device]
     loaded = LoadedTorch(networks, manifest, choice, device=device, batch=batch)
