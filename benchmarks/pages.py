@@ -33,7 +33,7 @@ def _stack(result: dict[str, Any]) -> str:
     return f"""## The whole stack
 
 {_where(result)}
-A 1024² target through SDK, gateway and Triton against the bare engine passes of its 25 windows, side by side as they are
+A 1024² target through SDK, gateway and Triton against the bare passes of its 25 windows, side by side as they are
 served, medians of {ROUNDS} rounds in turn on images that no cache has seen (aim: bare over stack at least 0.90). Start
 to ready, probes passed (aim: 15 s); memory of gateway, Triton and models after the work, shared pages counted once:
 
