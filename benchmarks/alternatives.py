@@ -35,7 +35,7 @@ Prepare = Callable[[int], Work]
 class Extent:
     """Targets in Mpx of 2²⁰ px, steps, how often, and what the alternative tries to find its best."""
 
-    megapixels: tuple[float, ...] = (0.25, 1, 4)
+    megapixels: tuple[float, ...] = (0.25, 1)
     steps: tuple[int, ...] = (0, 4)
     rounds: Rounds = field(default_factory=lambda: Rounds(least=2, most=7, budget_s=20))
     predecessor: predecessor.Extent = predecessor.FULL
