@@ -374,11 +374,11 @@ def test_nothing_runs_any_more_when_a_window_failed() -> None:
     assert function.running == 0
 
 
-def test_cancelled_is_asked_before_each_window_when_threads_run_them() -> None:
+def test_cancelled_is_asked_before_each_window_and_each_answer_when_threads_run_them() -> None:
     asked = list[bool]()
     _, rows, _, columns = ROW.whole
     beside(HashedWindows(ROW), threads=2).run(ROW.tile(ROW.whole), cancelled=lambda: bool(asked.append(True)))
-    assert len(asked) == rows * columns
+    assert len(asked) == 2 * rows * columns
 
 
 @pytest.mark.parametrize(

@@ -43,9 +43,9 @@ def test_noise_is_that_of_the_place() -> None:
 
 def test_noise_keeps_the_last_seeds() -> None:
     noise = Noise(CPU)
-    for seed in (0, 1, 0, 2):
+    for seed in (0, *range(1, SEEDS_KEPT), 0, SEEDS_KEPT):
         noise(seed, torch.from_numpy(CORNERS), SIDE)
-    assert list(noise._tori) == [0, 2][-SEEDS_KEPT:]
+    assert list(noise._tori) == [*range(2, SEEDS_KEPT), 0, SEEDS_KEPT]
 
 
 @pytest.mark.parametrize("options", [Options(0, 1.0, 0), Options(4, 0.0, 0)])
