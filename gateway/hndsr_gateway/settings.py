@@ -71,7 +71,7 @@ class Settings(BaseSettings):
 
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Arithmetic of the embedded Triton's convolutions: `float32`, `bfloat16`, `float16`, or `auto`: the engine's
-    fastest that costs at most 0.02 dB. Weights are stored in 16 bits either way."""
+    fastest that costs at most 0.02 dB at default steps. Weights are stored in 16 bits either way."""
 
     networks: Literal["fused", "ensemble"] = "fused"
     """Where the embedded Triton runs the networks: `fused`, in the tiling model's own process, or `ensemble`, as
