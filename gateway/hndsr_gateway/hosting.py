@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from hndsr_ensemble.choice import EngineChoice, EngineChoiceError, Machine, choose, this_machine
+from hndsr_ensemble.choice import EngineChoiceError, Machine, choose, this_machine
 from hndsr_ensemble.geometry import Axis
 from hndsr_ensemble.manifest import Manifest, model_repository, read_manifests
 from hndsr_ensemble.serving import IN_PROCESS
@@ -65,13 +65,12 @@ def embedded_options(settings: Settings, machine: Machine | None = None) -> Embe
     manifests = read_manifests(repository)
     _check_models(settings, manifests, repository)
     machine = machine or this_machine()
-    choice = _engine(settings, machine)
     called = _called([manifests[name] for name in settings.model_names or manifests], settings)
     needs = _needs(settings, manifests, instances=embedded_instances(settings, machine), other_models=len(called))
     return EmbeddedTritonOptions(
         model_repository=repository,
         models=(TILING_MODEL, *called),
-        instance_groups=_instance_groups(choice, settings),
+        instance_groups=_instance_groups(settings) if _on_gpus(settings, machine) else {},
         environment={
             "HNDSR_ENGINE": settings.engine,
             "HNDSR_DEVICE": settings.device,
@@ -95,8 +94,7 @@ def embedded_instances(settings: Settings, machine: Machine | None = None) -> in
         EngineUnavailableError: as `embedded_options`.
     """
     machine = machine or this_machine()
-    on_gpu = _engine(settings, machine).device == "cuda" and settings.networks == "fused"
-    return machine.cuda_devices * settings.instances_per_gpu if on_gpu else 1
+    return machine.cuda_devices * settings.instances_per_gpu if _on_gpus(settings, machine) else 1
 
 
 def region_pool(settings: Settings) -> RegionPool | None:
@@ -154,11 +152,17 @@ def _check_models(settings: Settings, manifests: dict[str, Manifest], repository
         raise UnknownModelError(names=unknown, served=list(manifests))
 
 
-def _engine(settings: Settings, machine: Machine) -> EngineChoice:
+def _on_gpus(settings: Settings, machine: Machine) -> bool:
+    """Whether the tiling model itself runs on GPUs.
+
+    Raises:
+        EngineUnavailableError: as `embedded_options`.
+    """
     try:
-        return choose(settings.engine, settings.device, settings.precision, machine)
+        choice = choose(settings.engine, settings.device, settings.precision, machine)
     except EngineChoiceError as error:
         raise EngineUnavailableError(str(error)) from error
+    return choice.device == "cuda" and settings.networks == "fused"
 
 
 def _called(served: Iterable[Manifest], settings: Settings) -> list[str]:
@@ -168,11 +172,9 @@ def _called(served: Iterable[Manifest], settings: Settings) -> list[str]:
     return sorted({model for manifest in called for model in (manifest.triton_model, *manifest.requires)})
 
 
-def _instance_groups(choice: EngineChoice, settings: Settings) -> dict[str, str]:
-    """Instance groups that differ from the models' own configurations.
+def _instance_groups(settings: Settings) -> dict[str, str]:
+    """Instance groups on GPUs, where they differ from the models' own configurations.
 
     Source: Triton's model configuration, `ModelInstanceGroup`: without a list of GPUs, on each of them.
     """
-    if choice.device != "cuda" or settings.networks != "fused":
-        return {}
     return {TILING_MODEL: f"{{ kind: KIND_GPU, count: {settings.instances_per_gpu} }}"}

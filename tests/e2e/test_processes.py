@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,41 +12,26 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from gateway_process import GatewayProcess, gateway_process
 
 from hndsr_client import Client
 
-COMMAND = [sys.executable, "-m", "hndsr_gateway", "--managed", "--listen", "127.0.0.1:0"]
 PROCESSES = 2
-ENVIRONMENT = {**os.environ, "HNDSR_MODELS": "bicubic", "HNDSR_PROCESSES": str(PROCESSES), "HNDSR_DRAIN_GRACE_S": "2"}
+SETTINGS = {"HNDSR_PROCESSES": str(PROCESSES), "HNDSR_DRAIN_GRACE_S": "2"}
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Triton and its models exchange tensors
-Gateway = tuple[subprocess.Popen[str], str]
-"""The parent and the address."""
-
-
-@contextlib.contextmanager
-def gateway_process() -> Iterator[Gateway]:
-    """A managed gateway from ready to killed."""
-    with subprocess.Popen(
-        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
-    ) as process:
-        assert process.stdout
-        try:
-            yield process, json.loads(process.stdout.readline())["address"]
-        finally:
-            process.kill()
 
 
 @pytest.fixture
-def gateway() -> Iterator[Gateway]:
+def gateway() -> Iterator[GatewayProcess]:
     """A gateway of the test's own, to be stopped."""
-    with gateway_process() as running:
+    with gateway_process(**SETTINGS) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def lasting() -> Iterator[Gateway]:
+def lasting() -> Iterator[GatewayProcess]:
     """A gateway that tests share."""
-    with gateway_process() as running:
+    with gateway_process(**SETTINGS) as running:
         yield running
 
 
@@ -61,7 +43,7 @@ def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> bool:
     return condition()
 
 
-def listening(gateway: Gateway) -> set[int]:
+def listening(gateway: GatewayProcess) -> set[int]:
     """The processes that take connections at the address."""
     port, found = int(gateway[1].rpartition(":")[2]), set()
     for process in psutil.Process(gateway[0].pid).children():
@@ -71,7 +53,7 @@ def listening(gateway: Gateway) -> set[int]:
     return found
 
 
-def answers(gateway: Gateway) -> bool:
+def answers(gateway: GatewayProcess) -> bool:
     """Whether a connection of its own is served."""
     with Client(gateway[1]) as client:
         return client.upscale(np.zeros((8, 8, 3), np.uint8), model="bicubic", scale=2).image.shape == (16, 16, 3)
@@ -83,27 +65,27 @@ def regions(owners: list[psutil.Process]) -> list[str]:
     return [path.name for path in SHARED_MEMORY.glob("hndsr*") if any(mark in path.name for mark in marks)]
 
 
-def test_every_process_takes_connections(lasting: Gateway) -> None:
+def test_every_process_takes_connections(lasting: GatewayProcess) -> None:
     assert len(listening(lasting)) == PROCESSES
 
 
-def test_every_connection_is_served(lasting: Gateway) -> None:
+def test_every_connection_is_served(lasting: GatewayProcess) -> None:
     assert all(answers(lasting) for _ in range(8))
 
 
-def test_process_that_was_killed_is_replaced(lasting: Gateway) -> None:
+def test_process_that_was_killed_is_replaced(lasting: GatewayProcess) -> None:
     killed, kept = sorted(listening(lasting))
     os.kill(killed, signal.SIGKILL)
     assert until(lambda: len(listening(lasting) - {killed}) == PROCESSES)
     assert kept in listening(lasting)
 
 
-def test_there_is_one_triton(lasting: Gateway) -> None:
+def test_there_is_one_triton(lasting: GatewayProcess) -> None:
     below = psutil.Process(lasting[0].pid).children(recursive=True)
     assert [child.name() for child in below].count("tritonserver") == 1
 
 
-def test_gateway_leaves_nothing_when_terminated(gateway: Gateway) -> None:
+def test_gateway_leaves_nothing_when_terminated(gateway: GatewayProcess) -> None:
     process, _ = gateway
     below = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
@@ -111,7 +93,7 @@ def test_gateway_leaves_nothing_when_terminated(gateway: Gateway) -> None:
     assert not any(child.is_running() for child in below)
 
 
-def test_gateway_leaves_nothing_when_killed(gateway: Gateway) -> None:
+def test_gateway_leaves_nothing_when_killed(gateway: GatewayProcess) -> None:
     process, _ = gateway
     below = psutil.Process(process.pid).children(recursive=True)
     process.kill()
