@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float32
@@ -20,47 +19,39 @@ def ddim_times(steps: int) -> Float32[np.ndarray, "steps_plus_1"]:
     return np.linspace(1, 0, steps + 1).astype(np.float32)
 
 
-def _rotation(time: float) -> tuple[np.float32, np.float32]:
-    """α and σ, rounded once: the same bits under every promotion rule of NumPy."""
-    return np.float32(math.cos(math.pi / 2 * time)), np.float32(math.sin(math.pi / 2 * time))
+def ddim_turn(steps: int) -> tuple[np.float32, np.float32]:
+    """Cosine and sine of a step's angle, rounded once: the same bits under every promotion rule of NumPy."""
+    angle = math.pi / 2 / steps
+    return np.float32(math.cos(angle)), np.float32(math.sin(angle))
 
 
 def ddim(velocity: Callable[[Latents, float], Latents], noise: Latents, steps: int) -> Latents:
     """Integrate from `noise` at t = 1 to the sample at t = 0 in `steps` ≥ 1 evaluations of `velocity(x, t)`.
 
-    With α = cos(πt/2), σ = sin(πt/2): x₀ = αx − σv, ε = σx + αv, and the next x = α′x₀ + σ′ε.
+    With α = cos(πt/2), σ = sin(πt/2): x₀ = αx − σv, ε = σx + αv, and the next x = α′x₀ + σ′ε, which is
+    x·cos δ − v·sin δ, where δ = π / (2 · steps) is how far a step turns.
 
-    Source: Song et al. 2020, DDIM, arXiv 2010.02502, eq. 12 with η = 0; velocity of Salimans & Ho 2022, arXiv
+    Source: Song et al. 2020, DDIM, arXiv 2010.02502, eq. 12 with η = 0; as a rotation by Salimans & Ho 2022, arXiv
     2202.00512, appendix D.
     """
-    x = noise
-    scratch = np.empty((3, min(x.size, SAMPLES_AT_ONCE)), np.float32)
-    for now, following in pairwise(float(time) for time in ddim_times(steps)):
-        x = _step(x, velocity(x, now), _rotation(now), _rotation(following), scratch)
+    x, turn = noise, ddim_turn(steps)
+    term = np.empty(min(x.size, SAMPLES_AT_ONCE), np.float32)
+    for time in ddim_times(steps)[:-1]:
+        x = _step(x, velocity(x, float(time)), turn, term)
     return x
 
 
 def _step(
-    x: Latents,
-    velocity: Latents,
-    now: tuple[np.float32, np.float32],
-    following: tuple[np.float32, np.float32],
-    scratch: Float32[np.ndarray, "3 m"],
+    x: Latents, velocity: Latents, turn: tuple[np.float32, np.float32], term: Float32[np.ndarray, "m"]
 ) -> Latents:
     """One step of `ddim`, piece by piece, so that its terms stay in the processor's cache."""
-    (alpha, sigma), (next_alpha, next_sigma) = now, following
+    cosine, sine = turn
     result = np.empty(x.shape, np.float32)
-    whole, size = [array.reshape(-1) for array in (x, velocity, result)], scratch.shape[1]
-    for start in range(0, x.size, size):
-        piece, v, out = (array[start : start + size] for array in whole)
-        data, epsilon, term = scratch[:, : len(out)]
-        np.multiply(alpha, piece, out=data)
-        data -= np.multiply(sigma, v, out=term)
-        np.multiply(sigma, piece, out=epsilon)
-        epsilon += np.multiply(alpha, v, out=term)
-        data *= next_alpha
-        epsilon *= next_sigma
-        np.add(data, epsilon, out=out)
+    whole = [array.reshape(-1) for array in (x, velocity, result)]
+    for start in range(0, x.size, term.size):
+        piece, v, out = (array[start : start + term.size] for array in whole)
+        np.multiply(cosine, piece, out=out)
+        out -= np.multiply(sine, v, out=term[: len(out)])
     return result
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from hndsr_ensemble.engines.torch.device import upload
 from hndsr_ensemble.engines.torch.priors import Latents
 from hndsr_ensemble.manifest import MAX_STEPS, Options
 from hndsr_ensemble.noise import TORUS_SIDE, noise_torus
-from hndsr_ensemble.schedule import _rotation, ddim_times
+from hndsr_ensemble.schedule import ddim_times, ddim_turn
 from hndsr_ensemble.tiles import CancelledTileError
 
 SEEDS_KEPT = 4
@@ -27,21 +26,18 @@ Step = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """(x, prior, scale, coefficients) → x at the next time."""
 
 
-def ddim_coefficients(steps: int) -> Float32[np.ndarray, "steps 5"]:
-    """Of each step: its time, α and σ there, and at the next time; rounded as on the CPU."""
-    times = [float(time) for time in ddim_times(steps)]
-    rows = [(now, *_rotation(now), *_rotation(following)) for now, following in pairwise(times)]
-    return np.array(rows, dtype=np.float32)
+def ddim_coefficients(steps: int) -> Float32[np.ndarray, "steps 3"]:
+    """Of each step: its time, and cosine and sine of its turn; rounded as on the CPU."""
+    turn = ddim_turn(steps)
+    return np.array([(time, *turn) for time in ddim_times(steps)[:-1]], dtype=np.float32)
 
 
 def step_of(unet: Unet) -> Step:
     """One step of `schedule.ddim`, the UNet's evaluation included."""
 
     def step(x: Tensor, prior: Tensor, scale: Tensor, coefficients: Tensor) -> Tensor:
-        time, alpha, sigma, next_alpha, next_sigma = coefficients.unbind()
-        velocity = unet(x, time.expand(len(x)), prior, scale).float()
-        data, epsilon = alpha * x - sigma * velocity, sigma * x + alpha * velocity
-        return next_alpha * data + next_sigma * epsilon
+        time, cosine, sine = coefficients.unbind()
+        return cosine * x - sine * unet(x, time.expand(len(x)), prior, scale).float()
 
     return step
 
@@ -85,7 +81,7 @@ class Diffusion:
         self._noise = Noise(memory.device)
         self._x = torch.zeros_like(prior)
         self._scale = torch.ones(len(prior), device=memory.device)
-        self._table = torch.zeros((MAX_STEPS, 5), device=memory.device)
+        self._table = torch.zeros((MAX_STEPS, 3), device=memory.device)
         self._row = torch.zeros(1, dtype=torch.int64, device=memory.device)
 
         def advance() -> None:

@@ -8,7 +8,7 @@ from hndsr_ensemble.engines.torch.captured import GraphMemory
 from hndsr_ensemble.engines.torch.diffusion import SEEDS_KEPT, Diffusion, Noise, ddim_coefficients, step_of
 from hndsr_ensemble.manifest import MAX_STEPS, Options
 from hndsr_ensemble.noise import window_noise
-from hndsr_ensemble.schedule import ddim, textured
+from hndsr_ensemble.schedule import ddim, ddim_times, ddim_turn, textured
 from hndsr_ensemble.tiles import CancelledTileError
 
 CPU = torch.device("cpu")
@@ -82,7 +82,7 @@ def test_loop_is_left_when_the_caller_is_gone_between_steps(prior: torch.Tensor)
     assert len(steps) == 2
 
 
-def test_coefficients_end_at_the_data() -> None:
+def test_coefficients_are_those_of_the_cpu() -> None:
     rows = ddim_coefficients(MAX_STEPS)
-    assert rows.shape == (MAX_STEPS, 5)
-    assert rows[-1, 3:].tolist() == [1.0, 0.0]
+    assert rows[:, 0].tolist() == ddim_times(MAX_STEPS)[:-1].tolist()
+    assert set(map(tuple, rows[:, 1:].tolist())) == {tuple(map(float, ddim_turn(MAX_STEPS)))}
