@@ -18,6 +18,7 @@ from hndsr_ensemble.engines import engine_choice, engine_facts
 from hndsr_ensemble.manifest import Options, model_repository
 from hndsr_ensemble.pipeline import HndsrWindows
 from hndsr_ensemble.serving import ServingSettings
+from hndsr_ensemble.tiling import IN_FLIGHT
 from hndsr_ensemble.values import full_ranges, normalise
 from hndsr_ensemble.windows import WindowBatch
 
@@ -64,7 +65,7 @@ class CpuBare:
     def __init__(self, settings: ServingSettings) -> None:
         self._networks = HndsrWindows(model_repository(), settings, streams=settings.cpu_threads)
         self._alone = HndsrWindows(model_repository(), settings)
-        self._pool = ThreadPoolExecutor(settings.cpu_threads)
+        self._pool = ThreadPoolExecutor(IN_FLIGHT * settings.cpu_threads)
         facts = engine_facts(settings)
         self.facts = BareFacts(facts.name, facts.device, facts.precision, batch=1, at_once=settings.cpu_threads)
 

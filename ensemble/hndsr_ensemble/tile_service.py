@@ -28,6 +28,7 @@ from hndsr_ensemble.tiles import (
     TileMismatchError,
     TileRunner,
 )
+from hndsr_ensemble.tiling import IN_FLIGHT
 from hndsr_ensemble.timing import window_times_s
 from hndsr_ensemble.values import SampleType, check_ranges, full_ranges
 
@@ -73,7 +74,7 @@ class TileService:
         engine_choice(settings)
         manifests = read_manifests(repository)
         self._manifests = {name: manifests[name] for name in settings.models or manifests}
-        pool = ThreadPoolExecutor(settings.cpu_threads, thread_name_prefix="window")
+        pool = ThreadPoolExecutor(IN_FLIGHT * settings.cpu_threads, thread_name_prefix="window")
         self._setup = HostSetup(repository, settings, call, device_index, pool)
         self._cache = WindowCache(settings.window_cache_bytes)
         self._hosts: dict[str, WindowHost] = {}

@@ -18,12 +18,15 @@ from hndsr_ensemble.tiles import CancelledTileError, NotFiniteError, Tile, TileS
 from hndsr_ensemble.values import quantise
 from hndsr_ensemble.windows import WindowBatch, WindowFunction
 
+IN_FLIGHT = 2
+"""Batches on their way for each that runs, lest the networks wait while samples are read, written or painted."""
+
 Pixels = Shaped[np.ndarray, "p p 3"]
 
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """Threads that run `count` batches side by side, each on its share of the cores.
+    """`IN_FLIGHT · count` threads for a model that runs `count` batches side by side, each on its share of the cores.
 
     `alone` runs a batch that has all the cores to itself, to the same bits; None where that is no faster.
     """
@@ -82,7 +85,14 @@ class _Run:
         self._tiler, self._job, self._cancelled = tiler, job, cancelled
         height, width = job.target_shape
         top, left = job.row_span.target_start, job.column_span.target_start
-        self._canvas = Canvas(top=top, left=left, height=height, width=width)
+        self._canvas = Canvas(
+            top=top,
+            left=left,
+            height=height,
+            width=width,
+            overlap_px=tiler.manifest.geometry.overlap_px,
+            dtype=job.tile.pixels.dtype,
+        )
         self._hits, self._empty, self._handed_out = 0, 0, 0
         self._pending, self._gathered = dict[bytes, _Pending](), _Batch()
         self._held, self._running = deque[_Batch](), deque[tuple[_Batch, Future[list[Pixels]]]]()
@@ -147,8 +157,7 @@ class _Run:
         if workers is None:
             self._run_here(batch, self._tiler.function)
             return
-        # More than there are workers, lest one waits while this thread paints.
-        while len(self._running) >= workers.count + (workers.count + 1) // 2:
+        while len(self._running) >= IN_FLIGHT * workers.count:
             self._take_in()
         self._check_caller()
         self._running.append((batch, workers.pool.submit(self._answer, batch, self._tiler.function)))
@@ -192,7 +201,7 @@ class _Run:
 
     def _finish(self) -> UpscaledTile:
         """Interpolate what is out of range, blank what is invalid, and count."""
-        pixels, outside = self._canvas.finish(self._job.tile.pixels.dtype), 0
+        pixels, outside = self._canvas.finish(), 0
         for band, rows, columns, values in self._job.outside():
             pixels[rows, columns, band] = values
             outside += len(values)

@@ -48,9 +48,8 @@ def quantise(
     result = np.empty((*unit.shape[1:], 3), dtype)
     samples = np.empty(unit.shape[1:], np.float64)
     for band, (low, high) in enumerate(ranges):
-        np.multiply(unit[band], high - low, out=samples, dtype=np.float64)
-        samples += low + high
-        samples *= 0.5
+        np.multiply(unit[band], (high - low) / 2, out=samples, dtype=np.float64)
+        samples += (low + high) / 2
         np.maximum(samples, low, out=samples)
         np.minimum(samples, high, out=samples)
         # Ranges begin at 0 or above, where the cast is the floor.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import BoundedSemaphore
 
 import numpy as np
 import onnxruntime as ort
@@ -32,6 +33,8 @@ class OnnxEngine:
         options.inter_op_num_threads = 1
         # A spinning pool steals the cores from the next network.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # More callers at once would only take each other's place in the caches.
+        self._places = BoundedSemaphore(streams)
         self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def run(self, inputs: dict[str, np.ndarray]) -> Shaped[np.ndarray, "n ..."]:
@@ -39,4 +42,5 @@ class OnnxEngine:
         return single_passes(inputs, self._pass)
 
     def _pass(self, inputs: dict[str, np.ndarray]) -> Shaped[np.ndarray, "1 ..."]:
-        return self._session.run(None, inputs)[0]
+        with self._places:
+            return self._session.run(None, inputs)[0]

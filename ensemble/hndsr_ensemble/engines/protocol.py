@@ -12,7 +12,8 @@ from jaxtyping import Shaped
 class Engine(Protocol):
     """Runs one network in a fixed batch, so that a window's bits do not depend on its neighbours in the batch.
 
-    It may be called from as many threads at once as it was loaded with streams; each gets its share of the cores.
+    It may be called from any number of threads; as many passes run at once as it was loaded with streams, each on its
+    share of the cores.
     """
 
     @property

@@ -87,10 +87,14 @@ def test_uniform_image_stays_as_it_is(dtype: type[np.unsignedinteger], size: int
     assert (result.pixels == value).all()
 
 
+def canvas_of(height: int, width: int, dtype: np.dtype[np.unsignedinteger] | None = None) -> Canvas:
+    return Canvas(top=0, left=0, height=height, width=width, overlap_px=32, dtype=dtype or np.dtype(np.uint8))
+
+
 def _blended(axes: tuple[Axis, Axis], windows: np.ndarray, order: list[int]) -> np.ndarray:
     """A whole image's windows on one canvas; `windows` is [row, column, 256, 256, 3]."""
     rows, columns = axes
-    canvas = Canvas(top=0, left=0, height=rows.target_length, width=columns.target_length)
+    canvas = canvas_of(rows.target_length, columns.target_length, windows.dtype)
     for place in order:
         row, column = divmod(place, columns.windows)
         canvas.add(
@@ -100,7 +104,7 @@ def _blended(axes: tuple[Axis, Axis], windows: np.ndarray, order: list[int]) -> 
             row_weights=window_weights(rows, row),
             column_weights=window_weights(columns, column),
         )
-    return canvas.finish(windows.dtype)
+    return canvas.finish()
 
 
 @given(order=st.permutations(range(6)), seed=st.integers(0, 2**32))
@@ -130,17 +134,17 @@ def test_canvas_is_exact_when_windows_are_black_or_white(dtype: type[np.unsigned
     ("top", "left"), [(-64, 0), (0, -64), (50, 0), (0, 70), (-100, -100), (1000, 1000), (49, 69), (-63, -63)]
 )
 def test_canvas_keeps_only_what_lies_on_it(top: int, left: int) -> None:
-    canvas, window = Canvas(top=0, left=0, height=50, width=70), np.full((64, 64, 3), 255, np.uint8)
+    canvas, window = canvas_of(50, 70), np.full((64, 64, 3), 255, np.uint8)
     weights = np.full(64, 256, np.uint16)
     canvas.add(window, top=top, left=left, row_weights=weights, column_weights=weights)
     expected = np.zeros((50, 70), int)
     expected[max(0, top) : max(0, top + 64), max(0, left) : max(0, left + 64)] = 255
-    assert np.array_equal(canvas.finish(np.dtype(np.uint8))[..., 0], expected)
+    assert np.array_equal(canvas.finish()[..., 0], expected)
 
 
 @pytest.mark.parametrize("corner", [(-64, 0), (0, -64), (-200, 300), (100, 0), (0, 100), (300, 300)])
 def test_canvas_is_untouched_when_a_window_lies_outside(corner: tuple[int, int]) -> None:
-    canvas, weights = Canvas(top=0, left=0, height=100, width=100), np.full(64, 256, np.uint16)
+    canvas, weights = canvas_of(100, 100), np.full(64, 256, np.uint16)
     window = np.full((64, 64, 3), 255, np.uint8)
     canvas.add(window, top=corner[0], left=corner[1], row_weights=weights, column_weights=weights)
-    assert not canvas.finish(np.dtype(np.uint8)).any()
+    assert not canvas.finish().any()

@@ -52,7 +52,7 @@ def quantise(
     """
     low, high = ranges.unbind(dim=1)
     samples = unit.permute(0, 2, 3, 1).double()
-    samples.mul_(high - low).add_(low + high).mul_(0.5)
+    samples.mul_((high - low) / 2).add_((low + high) / 2)
     samples = torch.minimum(torch.maximum(samples, low), high).add_(0.5).nan_to_num_()
     # Ranges begin at 0 or above, where the cast is the floor; the one to 16 bits keeps the lowest.
     return samples.to(torch.int32).to(storage(dtype))
