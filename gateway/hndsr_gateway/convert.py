@@ -15,6 +15,7 @@ from hndsr_gateway.images.picture import ImageFormat
 from hndsr_gateway.jobs import BORDER_PX, CompareAnswer, Output, Quality, Source, UpscaleAnswer, UpscaleRequest
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.types import ModelDescription, OptionChoices, Parameters, Plan, Raster
+from hndsr_gateway.wire import Part, record
 
 SAMPLE_TYPES: dict[int, SampleType] = {pb.SAMPLE_TYPE_UINT8: np.dtype("u1"), pb.SAMPLE_TYPE_UINT16: np.dtype("<u2")}
 FORMATS = {
@@ -137,34 +138,39 @@ def _mask_of(message: pb.RawImage, field: str) -> Mask:
         raise RawImageError(str(error), field=f"{field}.mask") from error
 
 
-def raw_message(raster: Raster) -> pb.RawImage:
-    """A raster as raw pixels."""
-    sixteen = raster.pixels.dtype == np.uint16
-    return pb.RawImage(
-        height_px=raster.height,
-        width_px=raster.width,
-        sample_type=pb.SAMPLE_TYPE_UINT16 if sixteen else pb.SAMPLE_TYPE_UINT8,
-        pixels=raster.pixels.astype("<u2" if sixteen else "u1", copy=False).tobytes(),
-        mask=b"" if raster.mask is None else pack_mask(raster.mask).tobytes(),
-    )
-
-
-def upscale_response(answer: UpscaleAnswer) -> pb.UpscaleResponse:
-    """The answer to a unary call."""
-    response = pb.UpscaleResponse(metadata=metadata_message(answer))
-    if answer.encoded is None:
-        response.raw.CopyFrom(raw_message(answer.upscaled.raster))
-    else:
-        response.encoded = answer.encoded
+def upscale_response(answer: UpscaleAnswer) -> bytes:
+    """The answer to a unary call, an UpscaleResponse as bytes."""
+    others = pb.UpscaleResponse(metadata=metadata_message(answer))
     if answer.quality is not None:
-        response.quality.CopyFrom(
+        others.quality.CopyFrom(
             pb.QualityReport(
                 result=quality_message(answer.quality.result),
                 bicubic=quality_message(answer.quality.bicubic),
                 border_px=BORDER_PX,
             )
         )
-    return response
+    if answer.encoded is None:
+        image = record(pb.UpscaleResponse.RAW_FIELD_NUMBER, *raw_parts(answer.upscaled.raster))
+    else:
+        image = record(pb.UpscaleResponse.ENCODED_FIELD_NUMBER, answer.encoded)
+    return b"".join((*image, others.SerializeToString()))
+
+
+def raw_parts(raster: Raster) -> tuple[Part, ...]:
+    """A RawImage as bytes, its pixels still where they are."""
+    sixteen = raster.pixels.dtype == np.uint16
+    shape = pb.RawImage(
+        height_px=raster.height,
+        width_px=raster.width,
+        sample_type=pb.SAMPLE_TYPE_UINT16 if sixteen else pb.SAMPLE_TYPE_UINT8,
+    )
+    pixels = np.ascontiguousarray(raster.pixels, dtype="<u2" if sixteen else "u1").reshape(-1)
+    mask = pb.RawImage(mask=b"" if raster.mask is None else pack_mask(raster.mask).tobytes())
+    return (
+        shape.SerializeToString(),
+        *record(pb.RawImage.PIXELS_FIELD_NUMBER, pixels.data),
+        mask.SerializeToString(),
+    )
 
 
 def compare_response(answer: CompareAnswer) -> pb.CompareResponse:

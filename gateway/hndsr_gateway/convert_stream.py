@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from google.protobuf.message import DecodeError
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_gateway.convert import duration_message, parameters_of, plan_message, sample_type_name
-from hndsr_gateway.errors import OverloadedError, StreamProtocolError, UnavailableError
+from hndsr_gateway.errors import ChecksumMismatchError, OverloadedError, StreamProtocolError, UnavailableError
 from hndsr_gateway.strips import (
     Answer,
     Draining,
@@ -17,17 +17,17 @@ from hndsr_gateway.strips import (
     Summary,
     TileFailed,
 )
-
-LENGTH_DELIMITED = 2
-"""The wire type of bytes and messages."""
+from hndsr_gateway.wire import find_record, record
 
 
-def start_of(message: pb.UpscaleStreamRequest) -> StreamStart:
+def start_of(request: bytes) -> StreamStart:
     """What a stream's caller asks for, with nothing checked.
 
     Raises:
         StreamProtocolError: if it begins with something else.
+        ChecksumMismatchError: if it is no message.
     """
+    message = _request(request)
     if message.WhichOneof("message") != "start":
         raise StreamProtocolError("the stream does not begin with a start")
     start = message.start
@@ -40,17 +40,47 @@ def start_of(message: pb.UpscaleStreamRequest) -> StreamStart:
     )
 
 
-def strip_of(message: pb.UpscaleStreamRequest) -> Strip:
+def strip_of(request: bytes) -> Strip:
     """A strip as it was sent, with nothing checked.
 
     Raises:
         StreamProtocolError: if it is none.
+        ChecksumMismatchError: if it is no message.
     """
+    strip, pixels = _pixels_apart(request) or _strip_message(request)
+    return Strip((strip.row, strip.column), strip.y_px, pixels, strip.mask, strip.checksum, strip.last)
+
+
+def _pixels_apart(request: bytes) -> tuple[pb.SourceStrip, memoryview] | None:
+    """A strip, and its pixels where they lie in the request; None where it is not as clients write it."""
+    whole = memoryview(request)
+    outer = find_record(whole, pb.UpscaleStreamRequest.STRIP_FIELD_NUMBER)
+    if outer is None or (outer.start, outer.stop) != (0, len(whole)):
+        return None
+    content = whole[outer.content :]
+    pixels = find_record(content, pb.SourceStrip.PIXELS_FIELD_NUMBER)
+    if pixels is None:
+        return None
+    try:
+        others = pb.SourceStrip.FromString(b"".join((content[: pixels.start], content[pixels.stop :])))
+    except DecodeError:
+        return None
+    return None if others.pixels else (others, content[pixels.content : pixels.stop])
+
+
+def _strip_message(request: bytes) -> tuple[pb.SourceStrip, bytes]:
+    message = _request(request)
     kind = message.WhichOneof("message")
     if kind != "strip":
         raise StreamProtocolError(f"{kind or 'nothing'} comes where a strip is to come")
-    strip = message.strip
-    return Strip((strip.row, strip.column), strip.y_px, strip.pixels, strip.mask, strip.checksum, strip.last)
+    return message.strip, message.strip.pixels
+
+
+def _request(request: bytes) -> pb.UpscaleStreamRequest:
+    try:
+        return pb.UpscaleStreamRequest.FromString(request)
+    except DecodeError as error:
+        raise ChecksumMismatchError("a message cannot be read", field="message") from error
 
 
 def answer_bytes(answer: Answer) -> bytes:
@@ -59,29 +89,12 @@ def answer_bytes(answer: Answer) -> bytes:
 
 
 def strip_bytes(strip: Strip) -> bytes:
-    """An UpscaleStreamResponse with a strip, whose pixels are copied once; by way of a message it were four times.
-
-    Source: https://protobuf.dev/programming-guides/encoding, "Length-Delimited Records" and "Message Structure".
-    """
+    """An UpscaleStreamResponse with a strip."""
     row, column = strip.place
     before = pb.TargetStrip(row=row, column=column, y_px=strip.y).SerializeToString()
     after = pb.TargetStrip(mask=bytes(strip.mask), checksum=strip.checksum, last=strip.last).SerializeToString()
-    pixels = _prefix(pb.TargetStrip.PIXELS_FIELD_NUMBER, len(strip.pixels))
-    size_bytes = len(before) + len(pixels) + len(strip.pixels) + len(after)
-    message = _prefix(pb.UpscaleStreamResponse.STRIP_FIELD_NUMBER, size_bytes)
-    return b"".join((message, before, pixels, strip.pixels, after))
-
-
-def _prefix(field: int, size_bytes: int) -> bytes:
-    """What stands before a field of so many bytes."""
-    return bytes((field << 3 | LENGTH_DELIMITED, *_varint(size_bytes)))
-
-
-def _varint(value: int) -> Iterator[int]:
-    while value >= 0x80:
-        yield value & 0x7F | 0x80
-        value >>= 7
-    yield value
+    pixels = record(pb.TargetStrip.PIXELS_FIELD_NUMBER, strip.pixels)
+    return b"".join(record(pb.UpscaleStreamResponse.STRIP_FIELD_NUMBER, before, *pixels, after))
 
 
 def _message(answer: StreamOpened | TileFailed | Progress | Draining | Summary) -> pb.UpscaleStreamResponse:

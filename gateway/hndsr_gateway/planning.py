@@ -87,7 +87,7 @@ def checked_ranges(given: tuple[tuple[float, float], ...], dtype: SampleType) ->
 
 def cores_per_tile(model: ModelDescription, options: Options, tile_time_s: float) -> int:
     """How many cores a tile is wide and high, so that it takes about `tile_time_s` of device time."""
-    side = math.isqrt(int(tile_time_s / max(model.window_time_s(options), 1e-6)))
+    side = round(math.sqrt(tile_time_s / max(model.window_time_s(options), 1e-6)))
     return max(1, min(MAX_CORES_PER_TILE, side))
 
 

@@ -8,12 +8,10 @@ from importlib.metadata import version
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr.v1 import upscale_pb2_grpc as pb_grpc
 from hndsr_gateway import convert, convert_stream
-from hndsr_gateway.errors import ChecksumMismatchError
 from hndsr_gateway.service import UpscaleService
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.strips import Answer, StreamStart, Strip
@@ -51,23 +49,22 @@ class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
         )
         return convert.plan_response(plan, estimated_s=estimated_s)
 
-    async def Upscale(self, request: pb.UpscaleRequest, context: Any) -> pb.UpscaleResponse:  # noqa: N802, ARG002 - the contract's names
-        """One whole image."""
+    async def Upscale(self, request: pb.UpscaleRequest, context: Any) -> bytes:  # noqa: N802, ARG002 - the contract's names
+        """One whole image; answers with an UpscaleResponse."""
         answer = await self._service.upscale(convert.upscale_request_of(request))
         return await asyncio.to_thread(convert.upscale_response, answer)
 
-    async def UpscaleStream(self, requests: AsyncIterator[pb.UpscaleStreamRequest], context: Any) -> None:  # noqa: N802 - the contract's name
+    async def UpscaleStream(self, requests: AsyncIterator[bytes], context: Any) -> None:  # noqa: N802 - the contract's name
         """An image of any size; writes to the context by itself, to see when its caller does not read."""
-        messages = _readable(requests)
 
         async def start() -> StreamStart:
-            return convert_stream.start_of(await anext(messages, pb.UpscaleStreamRequest()))
+            return convert_stream.start_of(await anext(requests, b""))
 
         async def send(answer: Answer) -> None:
             await context.write(convert_stream.answer_bytes(answer))
 
         async def strips() -> AsyncIterator[Strip]:
-            async for request in messages:
+            async for request in requests:
                 yield convert_stream.strip_of(request)
 
         await self._service.stream(start(), strips(), send)
@@ -80,22 +77,15 @@ class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
 
 
 def add_to_server(servicer: UpscaleServicer, server: Any) -> None:
-    """Register a servicer, whose streams write bytes instead of messages."""
-    stream = grpc.stream_stream_rpc_method_handler(
-        servicer.UpscaleStream, request_deserializer=pb.UpscaleStreamRequest.FromString
-    )
-    handlers = {"UpscaleStream": stream}
+    """Register a servicer, which takes and gives bytes instead of messages where that spares copies of pixels."""
+    handlers = {
+        "Upscale": grpc.unary_unary_rpc_method_handler(
+            servicer.Upscale, request_deserializer=pb.UpscaleRequest.FromString
+        ),
+        "UpscaleStream": grpc.stream_stream_rpc_method_handler(servicer.UpscaleStream),
+    }
     # Of several handlers of a name the first one counts, of several registered ones the last; before grpcio 1.81
     # asyncio's servers know the first kind only.
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     pb_grpc.add_UpscaleServiceServicer_to_server(servicer, server)
     server.add_registered_method_handlers(SERVICE, handlers)
-
-
-async def _readable(requests: AsyncIterator[pb.UpscaleStreamRequest]) -> AsyncIterator[pb.UpscaleStreamRequest]:
-    """The messages of a stream; one that is none says so to its caller."""
-    try:
-        async for request in requests:
-            yield request
-    except DecodeError as error:
-        raise ChecksumMismatchError("a message cannot be read", field="message") from error

@@ -9,6 +9,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from hndsr_ensemble.geometry import Span
+from hndsr_ensemble.masks import Mask
 from hndsr_ensemble.tiles import TileStats
 from hndsr_ensemble.values import Ranges
 from hndsr_gateway.catalogue import Catalogue
@@ -140,18 +141,22 @@ class _Canvas:
 
     def __init__(self, job: RasterJob) -> None:
         self._pixels = np.empty((*job.plan.target, 3), dtype=job.source.pixels.dtype)
-        self._mask = np.ones(job.plan.target, dtype=bool)
+        self._mask: Mask | None = None
         self._stats = np.zeros(len(astuple(TileStats())), dtype=np.int64)
 
     def place(self, rows: Span, columns: Span, tile: TileResponse) -> None:
-        """Put one tile where it belongs."""
+        """Put one tile where it belongs; the only one is the target itself."""
         area = np.s_[rows.target_start : rows.target_stop, columns.target_start : columns.target_stop]
-        self._pixels[area] = tile.raster.pixels
+        if tile.raster.pixels.shape == self._pixels.shape:
+            self._pixels = tile.raster.pixels
+        else:
+            self._pixels[area] = tile.raster.pixels
         if tile.raster.mask is not None:
+            if self._mask is None:
+                self._mask = np.ones(self._pixels.shape[:2], dtype=bool)
             self._mask[area] = tile.raster.mask
         self._stats += astuple(tile.stats)
 
     def finish(self) -> tuple[Raster, TileStats]:
         """The whole target and the sum of its tiles' statistics."""
-        mask = None if self._mask.all() else self._mask
-        return Raster(self._pixels, mask), TileStats(*(int(value) for value in self._stats))
+        return Raster(self._pixels, self._mask), TileStats(*(int(value) for value in self._stats))

@@ -94,13 +94,13 @@ def test_stream_takes_the_tiles_that_were_agreed_and_one_strip_more(tiles: int, 
                     taken.append(place)
                     if len(set(taken)) > tiles:
                         beyond.set()
-                    yield strip_of(message)
+                    yield strip_of(message.SerializeToString())
 
         async def take(answer: Answer) -> None:
             planned.set_result(answer.plan)
 
         async def first() -> StreamStart:
-            return start_of(start(pixels, cores=1))
+            return start_of(start(pixels, cores=1).SerializeToString())
 
         stream = asyncio.create_task(service.stream(first(), source(), take))
         await beyond.wait()

@@ -7,11 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hndsr.v1 import upscale_pb2 as pb
-from hndsr_gateway.convert_stream import answer_bytes
+from hndsr_gateway.convert_stream import answer_bytes, strip_of
+from hndsr_gateway.errors import ChecksumMismatchError, StreamProtocolError
 from hndsr_gateway.strips import Strip, checksum, target_strips
 from hndsr_gateway.types import Raster
+from hndsr_gateway.wire import record
 
 
 def pixels(size_bytes: int) -> bytes:
@@ -34,6 +39,76 @@ def test_strip_has_the_bytes_of_its_message_at_any_place(
     fields: dict[str, Any] = {"pixels": pixels(12), "mask": mask, "checksum": 0, "last": last}
     message = pb.UpscaleStreamResponse(strip=pb.TargetStrip(row=place[0], column=place[1], y_px=y, **fields))
     assert answer_bytes(Strip(place, y, **fields)) == message.SerializeToString()
+
+
+NUMBERS = st.integers(0, 2**32 - 1)
+SOURCE_STRIPS = st.builds(
+    pb.SourceStrip,
+    row=NUMBERS,
+    column=NUMBERS,
+    y_px=NUMBERS,
+    pixels=st.binary(max_size=300),
+    mask=st.binary(max_size=200),
+    checksum=NUMBERS,
+    last=st.booleans(),
+)
+
+
+def source_strip(message: pb.SourceStrip) -> Strip:
+    """What protobuf reads in it."""
+    place = (message.row, message.column)
+    return Strip(place, message.y_px, message.pixels, message.mask, message.checksum, message.last)
+
+
+@given(message=SOURCE_STRIPS)
+def test_strip_is_read_as_protobuf_reads_it(message: pb.SourceStrip) -> None:
+    assert strip_of(pb.UpscaleStreamRequest(strip=message).SerializeToString()) == source_strip(message)
+
+
+@given(first=SOURCE_STRIPS, second=SOURCE_STRIPS)
+def test_strip_that_comes_in_two_parts_is_merged_as_protobuf_does(
+    first: pb.SourceStrip, second: pb.SourceStrip
+) -> None:
+    twice = b"".join(pb.UpscaleStreamRequest(strip=part).SerializeToString() for part in (first, second))
+    assert strip_of(twice) == source_strip(pb.UpscaleStreamRequest.FromString(twice).strip)
+
+
+@given(first=SOURCE_STRIPS, second=SOURCE_STRIPS)
+def test_strip_with_fields_that_come_twice_is_read_as_protobuf_reads_it(
+    first: pb.SourceStrip, second: pb.SourceStrip
+) -> None:
+    content = first.SerializeToString() + second.SerializeToString()
+    request = b"".join(record(pb.UpscaleStreamRequest.STRIP_FIELD_NUMBER, content))
+    assert strip_of(request) == source_strip(pb.SourceStrip.FromString(content))
+
+
+@given(request=st.binary(max_size=40), message=SOURCE_STRIPS, cut=st.integers(0, 40))
+def test_what_is_no_strip_is_refused_as_protobuf_refuses_it(request: bytes, message: pb.SourceStrip, cut: int) -> None:
+    shortened = pb.UpscaleStreamRequest(strip=message).SerializeToString()[: -cut - 1]
+    for odd in (request, shortened, shortened + request):
+        try:
+            expected = pb.UpscaleStreamRequest.FromString(odd)
+        except DecodeError:
+            with pytest.raises(ChecksumMismatchError):
+                strip_of(odd)
+            continue
+        if expected.WhichOneof("message") == "strip":
+            assert strip_of(odd) == source_strip(expected.strip)
+        else:
+            with pytest.raises(StreamProtocolError):
+                strip_of(odd)
+
+
+def test_number_that_does_not_end_is_given_up_at_once() -> None:
+    with pytest.raises(ChecksumMismatchError):
+        strip_of(b"\x80" * 2**22)
+
+
+def test_pixels_of_a_strip_are_not_copied() -> None:
+    request = pb.UpscaleStreamRequest(strip=pb.SourceStrip(pixels=pixels(1000), mask=b"m")).SerializeToString()
+    read = strip_of(request).pixels
+    assert isinstance(read, memoryview)
+    assert read.obj is request
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
