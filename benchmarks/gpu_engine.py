@@ -132,4 +132,4 @@ class InProcess:
 
 
 def _no_triton(model: str, tensors: dict[str, np.ndarray]) -> np.ndarray:
-    raise NotImplementedError(model, list(tensors))
+    raise RuntimeError(f"{model} was to be called with {list(tensors)}, but there is no Triton here")

@@ -34,6 +34,11 @@ class Admission:
         self._idle.set()
         self._draining = False
 
+    @property
+    def count(self) -> int:
+        """Requests that are in."""
+        return len(self._tickets)
+
     @contextlib.contextmanager
     def request(self, size_bytes: int) -> Iterator[Ticket]:
         """Let a request of so many bytes in, until it is answered.
@@ -112,7 +117,8 @@ class StreamRoom:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._open = 0
+        self.count = 0
+        """Streams that are open."""
         self._reserved_bytes = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -129,15 +135,15 @@ class StreamRoom:
         """
         if self.draining.is_set():
             raise UnavailableError("the server is about to stop")
-        if self._open >= self._settings.max_streams:
-            raise OverloadedError(f"{self._open} streams are open, the most at once", retry_delay_s=STREAM_RETRY_S)
-        self._open += 1
+        if self.count >= self._settings.max_streams:
+            raise OverloadedError(f"{self.count} streams are open, the most at once", retry_delay_s=STREAM_RETRY_S)
+        self.count += 1
         self._idle.clear()
         try:
             yield
         finally:
-            self._open -= 1
-            if not self._open:
+            self.count -= 1
+            if not self.count:
                 self._idle.set()
 
     @contextlib.contextmanager

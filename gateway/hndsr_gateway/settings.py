@@ -127,8 +127,9 @@ class Settings(BaseSettings):
     processes: int = Field(default=1, ge=1, le=64)
     """Processes that serve the address together; a connection stays with one. Limits are for all of them together."""
 
-    tile_time_s: float = Field(default=0.6, gt=0, le=1e9)
-    """Device time that a tile of a unary call is sized to, in seconds, where HNDSR_CORES_PER_TILE does not say."""
+    tile_time_s: float = Field(default=0.125, gt=0, le=1e9)
+    """Device time that a tile of a unary call is sized to, in seconds, where HNDSR_CORES_PER_TILE does not say; eight
+    times that where a call comes alone."""
 
     stream_tile_time_s: float = Field(default=1.0, gt=0, le=1e9)
     """The same for tiles of streams and plans, whose caller may say. A small request waits for one tile at most."""

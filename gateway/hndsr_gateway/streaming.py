@@ -41,6 +41,11 @@ class SceneStreams:
         self._queue, self._catalogue, self._settings = queue, catalogue, settings
         self._room = StreamRoom(settings)
 
+    @property
+    def count(self) -> int:
+        """Streams that are open."""
+        return self._room.count
+
     async def drain(self, grace_s: float) -> None:
         """Open no stream any more, and wait up to `grace_s` until those that are open have sent what is whole."""
         await self._room.drain(grace_s)

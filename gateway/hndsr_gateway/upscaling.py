@@ -78,20 +78,21 @@ class RasterUpscaler:
         scale = checked_scale(parameters.scale or model.manifest.default_scale, model)
         return Enlarged(scale.numerator, scale.denominator, self._settings.max_target_px)
 
-    def prepare(self, source: Raster, parameters: Parameters, *, bands: int = 3) -> RasterJob:
+    def prepare(self, source: Raster, parameters: Parameters, *, bands: int = 3, tile_time_s: float) -> RasterJob:
         """Check all that can be refused before any work.
 
         Args:
             source: to be upscaled.
             parameters: what its caller asks for.
             bands: of the answer, alpha included.
+            tile_time_s: device time that its tiles are sized to.
 
         Raises:
             GatewayError: if the request cannot be served.
         """
         size, dtype = (source.height, source.width), source.pixels.dtype
         model = self._catalogue.find(parameters.model, parameters.required_revision)
-        plan = make_plan(size, parameters, model, self._settings, sample_type=dtype.name)
+        plan = make_plan(size, parameters, model, self._settings, sample_type=dtype.name, tile_time_s=tile_time_s)
         check_unary_size(plan.target, which="target", limit_px=self._settings.max_target_px)
         ranges = checked_ranges(parameters.value_ranges, dtype)
         check_answer_size(plan.target, dtype, bands=bands, limit_bytes=self._settings.max_message_bytes)

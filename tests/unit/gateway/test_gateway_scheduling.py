@@ -164,6 +164,24 @@ def test_overload_leaves_the_admitted_request_alone() -> None:
     run(test())
 
 
+@pytest.mark.parametrize(("others", "tiles"), [(0, 1), (1, 3)])
+def test_request_comes_in_larger_tiles_when_it_is_alone(others: int, tiles: int) -> None:
+    backend = FakeBackend(window_s=0.01)
+    backend.hold()
+
+    async def test() -> None:
+        async with running(backend, tile_time_s=0.01, max_inflight_tiles=2) as client:
+            beside = [asyncio.ensure_future(start(client, SMALL)) for _ in range(others)]
+            await backend.started(others)
+            answer = asyncio.ensure_future(start(client))
+            await backend.started(others + 1)
+            backend.release()
+            assert (await answer).metadata.tiles == tiles
+            await asyncio.gather(*beside)
+
+    run(test())
+
+
 def test_requests_wait_while_others_are_worked_on() -> None:
     backend = FakeBackend()
     backend.hold()
