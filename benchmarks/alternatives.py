@@ -37,7 +37,7 @@ class Extent:
 
     megapixels: tuple[float, ...] = (0.25, 1)
     steps: tuple[int, ...] = (0, 4)
-    rounds: Rounds = field(default_factory=lambda: Rounds(least=2, most=7, budget_s=20))
+    rounds: Rounds = field(default_factory=lambda: Rounds(least=3, most=9, budget_s=20))
     predecessor: predecessor.Extent = predecessor.FULL
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import comparison_pages
 from page_parts import where as _where
 from rasters import STAGES
+from scale import STREAM_ROUNDS
 from stack import ROUNDS
 
 INTRODUCTION = """# Benchmarks
@@ -135,7 +136,7 @@ From the smallest to the largest the gateway's peak grows by {growth["gateway"]:
 {growth["sdk"]:,.0f} MiB (aim: at most 150 each).
 
 A stream by the model `hndsr` at 0 steps against the bare engine passes of its {hndsr["windows"]:,} windows, medians of
-{ROUNDS} rounds in turn: {hndsr["stream_s"]:.2f} s over {hndsr["bare_s"]:.2f} s, a ratio of {hndsr["ratio"]:.3f}
+{STREAM_ROUNDS} rounds in turn: {hndsr["stream_s"]:.2f} s over {hndsr["bare_s"]:.2f} s, a ratio of {hndsr["ratio"]:.3f}
 (aim: at most 1.15), in {hndsr["tiles"]:,} tiles, {hndsr["cache_hit_rate"]:.0%} of whose windows came from the cache.
 
 Thumbnails of one window, one after the other, alone and while a stream of the same model goes on. None should wait for

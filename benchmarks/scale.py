@@ -22,7 +22,6 @@ import numpy as np
 import psutil
 from bare import cut, load_bare
 from footprint import Footprint, Watch
-from stack import ROUNDS
 from timing import seconds
 
 from hndsr_client import Client, StreamResult
@@ -32,6 +31,7 @@ SCALE = 4
 MEGAPIXELS = (4, 64, 1024)
 """Of the target, 2²⁰ px each."""
 HNDSR_TARGET_PX = 2048
+STREAM_ROUNDS = 3
 THUMBNAILS = {"bicubic": 60, "hndsr": 30}
 THUMBNAIL_PX = 64
 LONG_SIDE_PX = 32768
@@ -137,7 +137,7 @@ def overhead() -> dict[str, float]:
     stream, bare = [], []
     with gateway_process("hndsr") as gateway, Client(gateway.address) as client:
         networks.run(cut(_noise(generator, side_px), 0)[:4])
-        for _ in range(ROUNDS):
+        for _ in range(STREAM_ROUNDS):
             pixels = _noise(generator, side_px)
             stream.append(seconds(lambda: results.append(_streamed(client, pixels))))  # noqa: B023
             windows = cut(pixels, 0)

@@ -14,7 +14,7 @@ from hndsr_client import Client
 from hndsr_ensemble.serving import ServingSettings
 
 SIDE_PX = 256
-ROUNDS = 3
+ROUNDS = 5
 
 
 def measure() -> dict[str, Any]:
