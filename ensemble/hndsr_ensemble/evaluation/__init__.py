@@ -1,1 +1,1 @@
-"""Reference measurements and the pictures they are made on."""
+"""Measures of results, tables of them, and the pictures they are made on."""

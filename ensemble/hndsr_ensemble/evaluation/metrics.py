@@ -25,6 +25,7 @@ BLOCK_PX = 512
 HALF_NYQUIST = 0.25
 """Half of the highest frequency that pixels can carry, in cycles per pixel."""
 
+Rgb = UInt8[np.ndarray, "_height _width 3"]
 Picture = UInt8[np.ndarray, "_height _width 3"] | UInt16[np.ndarray, "_height _width 3"]
 
 
@@ -78,7 +79,7 @@ def squared_errors(
     image: Picture, truth: Picture, *, border_px: int = BORDER_PX, mask: Bool[np.ndarray, "_h _w"] | None = None
 ) -> Iterator[Mean]:
     """Squared errors of all samples that count, summed up in blocks, so that memory stays bounded; as `psnr`."""
-    inner, reference = _inner(image, truth, border_px)
+    inner, reference = inner_parts(image, truth, border_px)
     for area in _blocks(inner.shape[0], inner.shape[1]):
         squared = (inner[area].astype(np.float64) - reference[area]) ** 2
         counted = squared if mask is None else squared[mask[area]]
@@ -94,7 +95,7 @@ def similarities(image: Picture, truth: Picture, *, data_range: float, border_px
     Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity", section
     III.C: Gaussian weights of sigma 1.5 in an 11 x 11 window, population covariance, K1 = 0.01, K2 = 0.03.
     """
-    inner, reference = _inner(image, truth, border_px, least_px=SSIM_WINDOW_PX)
+    inner, reference = inner_parts(image, truth, border_px, least_px=SSIM_WINDOW_PX)
     radius = SSIM_WINDOW_PX // 2
     for rows, columns in _blocks(inner.shape[0] - 2 * radius, inner.shape[1] - 2 * radius):
         area = slice(rows.start, rows.stop + 2 * radius), slice(columns.start, columns.stop + 2 * radius)
@@ -127,7 +128,7 @@ def high_frequency_ratio(image: Picture, truth: Picture, *, border_px: int = BOR
     Raises:
         ValueError: shapes or types differ, or nothing is left inside the border.
     """
-    inner, reference = _inner(image, truth, border_px)
+    inner, reference = inner_parts(image, truth, border_px)
     found, wanted = _high_frequency_energy(inner), _high_frequency_energy(reference)
     if wanted == 0:
         return 1.0 if found == 0 else math.inf
@@ -179,7 +180,17 @@ def _hann(height: int, width: int) -> Float64[np.ndarray, "height width"]:
     return np.outer(np.hanning(height), np.hanning(width))
 
 
-def _inner(image: Picture, truth: Picture, border_px: int, *, least_px: int = 1) -> tuple[Picture, Picture]:
+def full_data_range(dtype: np.dtype) -> float:
+    """The span of all values of an integer type."""
+    return float(np.iinfo(dtype).max)
+
+
+def inner_parts(image: Picture, truth: Picture, border_px: int, *, least_px: int = 1) -> tuple[Picture, Picture]:
+    """Both without `border_px` on every side.
+
+    Raises:
+        ValueError: shapes or types differ, or a side of less than `least_px` is left.
+    """
     if image.shape != truth.shape or image.dtype != truth.dtype:
         raise ValueError(f"{image.dtype} {image.shape} cannot be measured against {truth.dtype} {truth.shape}")
     if min(image.shape[:2]) - 2 * border_px < least_px:
@@ -188,8 +199,3 @@ def _inner(image: Picture, truth: Picture, border_px: int, *, least_px: int = 1)
         )
     inside = slice(border_px, image.shape[0] - border_px), slice(border_px, image.shape[1] - border_px)
     return image[inside], truth[inside]
-
-
-def full_data_range(dtype: np.dtype) -> float:
-    """The span of all values of an integer type."""
-    return float(np.iinfo(dtype).max)
