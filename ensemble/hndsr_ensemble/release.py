@@ -1,14 +1,16 @@
 """`python -m hndsr_ensemble.release MODEL_REPOSITORY` seals the repository: its manifests and their probes.
 
-Run it after the networks or their ONNX files changed, and commit what it writes.
+Run it after the networks or their ONNX files changed, and commit what it writes. What the manifests say of where the
+weights come from stays: only `hndsr-train release` knows that.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import UInt8
@@ -22,6 +24,16 @@ from hndsr_ensemble.serving import ServingSettings
 NETWORK_FILES = [
     f"{model}/1/{name}" for model in ("decoder", "fno", "unet") for name in ("model.onnx", "weights.safetensors")
 ]
+TRAINED: Final = "hndsr_window"
+"""Triton model of the window model whose weights are trained."""
+GOLDEN: Final = f"{TRAINED}/{VERSION_FOLDER}/golden.npz"
+"""What the networks gave in PyTorch when they were released."""
+CARD: Final = "MODEL_CARD.md"
+RELEASED: Final = (*NETWORK_FILES, *(f"{TRAINED}/{VERSION_FOLDER}/{name}" for name in (MANIFEST, PROBE)), GOLDEN, CARD)
+"""Every file of a release, from the repository's folder."""
+RECORD: Final = f"{TRAINED}/{VERSION_FOLDER}/release.json"
+"""Digests of the files of a release; the last file of it that is written. Weights of before have none."""
+RECORD_FORMAT: Final = 1
 GEOMETRY: dict[str, Any] = {
     "window_px": 256,
     "stride_px": 224,
@@ -75,16 +87,60 @@ def probe_source(side: int) -> UInt8[np.ndarray, "side side 3"]:
 
 def seal(repository: Path, document: dict[str, Any]) -> Manifest:
     """Write one window model's manifest with its files' digests, then its probe with the answer of this machine."""
+    manifest = write_manifest(repository, document)
+    write_probe(repository, manifest)
+    return manifest
+
+
+def write_manifest(
+    repository: Path, document: dict[str, Any], *, provenance: Mapping[str, Any] | None = None
+) -> Manifest:
+    """Write one window model's manifest with its files' digests.
+
+    Args:
+        repository: the Triton model repository.
+        document: what the manifest says.
+        provenance: of the weights; None keeps what a manifest there says, else takes the document's.
+    """
+    path = repository / document["triton_model"] / VERSION_FOLDER / MANIFEST
+    if provenance is None:
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        provenance = kept.get("provenance", document["provenance"])
     files = {name: file_digest(repository / name) for name in document["files"]}
-    text = json.dumps({**document, "noise_digest": torus_digest(), "files": files}, indent=2) + "\n"
-    manifest, folder = Manifest.parse(text), repository / document["triton_model"] / VERSION_FOLDER
-    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    facts = {**document, "provenance": provenance, "noise_digest": torus_digest(), "files": files}
+    text = json.dumps(facts, indent=2) + "\n"
+    manifest = Manifest.parse(text)
+    path.write_text(text, encoding="utf-8")
+    return manifest
+
+
+def write_probe(repository: Path, manifest: Manifest) -> None:
+    """Write one window model's probe with the answer of this machine."""
     cases = probe_cases(manifest)
     source = probe_source(max(probe_axis(manifest, scale).side for scale, _ in cases))
     run = load_pipeline(repository, manifest, ServingSettings.from_environment({"HNDSR_ENGINE": "onnxruntime"}))
     windows = quantise_windows(tuple(run(probe_batch(manifest, source, case)) for case in cases))
-    np.savez_compressed(folder / PROBE, source=source, windows=windows)
-    return manifest
+    probe = repository / manifest.triton_model / VERSION_FOLDER / PROBE
+    np.savez_compressed(probe, source=source, windows=windows)
+
+
+def write_record(repository: Path) -> None:
+    """Write down the digests of a release's files as they are now."""
+    digests = {name: file_digest(repository / name) for name in RELEASED}
+    text = json.dumps({"format": RECORD_FORMAT, "files": digests}, indent=2) + "\n"
+    (repository / RECORD).write_text(text, encoding="utf-8")
+
+
+def read_record(path: Path) -> dict[str, str]:
+    """Digests of a release's files by name, as `write_record` wrote them.
+
+    Raises:
+        ValueError: it is no such record.
+    """
+    match json.loads(path.read_text(encoding="utf-8")):
+        case {"format": int(form), "files": dict(files)} if form == RECORD_FORMAT and files.keys() == set(RELEASED):
+            return files
+    raise ValueError(f"{path} is not the record of a release that this version reads")
 
 
 def main() -> None:
@@ -95,6 +151,8 @@ def main() -> None:
     for document in DOCUMENTS:
         manifest = seal(repository, document)
         print(f"{manifest.name}: manifest {manifest.digest[:12]}")  # noqa: T201 - a command's answer
+    if (repository / RECORD).is_file():
+        write_record(repository)
 
 
 if __name__ == "__main__":
