@@ -22,6 +22,9 @@ PYTHON ?=
 IMAGE ?=
 SCALE ?=
 ARGS ?=
+DATA ?=
+MINUTES ?= 28
+INTO ?= out/training
 UPGRADE ?=
 
 .PHONY: help
@@ -120,6 +123,13 @@ write_pages = (cd proto && ../.venv/proto/bin/python -W ignore -m grpc_tools.pro
 .PHONY: docs
 docs: $(DONE)/own $(DONE)/proto ## Write the reference pages anew from the code and the .proto
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; $(call write_pages,$$folder,docs)
+
+.PHONY: train
+train: $(DONE)/own $(DONE)/dev $(DONE)/torch ## Train on the images in DATA for MINUTES, and measure the result (INTO=, ARGS= for the run)
+	@test -n "$(DATA)" || { echo "say where the images are: make train DATA=FOLDER MINUTES=28" >&2; exit 1; }
+	@$(BIN)/hndsr-train prepare $(DATA) --into "$(INTO)/data"
+	@$(BIN)/hndsr-train run --manifest "$(INTO)/data/manifest.jsonl" --minutes $(MINUTES) --into "$(INTO)/run" $(ARGS)
+	@$(BIN)/hndsr-train evaluate --manifest "$(INTO)/data/manifest.jsonl" --weights "$(INTO)/run/weights" --into "$(INTO)/evaluation"
 
 .PHONY: export
 export: $(DONE)/own $(DONE)/dev $(DONE)/torch ## Write the ONNX graphs, and seal manifests and probes
