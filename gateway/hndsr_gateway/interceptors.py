@@ -78,7 +78,8 @@ def _streaming(behaviour: Handler) -> Handler:
 async def _abort(context: Any, error: Exception) -> NoReturn:
     if isinstance(error, grpc.aio.AbortError):
         raise error
-    if isinstance(error, grpc.aio.InternalError):  # the caller has gone, and what was written to it failed
+    if isinstance(error, grpc.aio.BaseError) and not isinstance(error, grpc.aio.UsageError):
+        # The caller has gone, or the server has stopped, and what was written failed.
         raise asyncio.CancelledError from error
     if isinstance(error, GatewayError):
         logger.info("refused: %s: %s", error.reason, error)
