@@ -9,15 +9,18 @@ from pathlib import Path
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """Yields a path to write to, which takes the place of `path` once it is on the disk."""
+def replaced(path: Path, *, writer: str = "unfinished") -> Iterator[Path]:
+    """Yields a path to write to, which takes the place of `path` once it is on the disk.
+
+    Processes that may write it at the same time each need a name of their own; others write over what a crash left.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.unfinished")
+    beside = path.with_name(f".{path.name}.{writer}")
     try:
         yield beside
-        _synchronise(beside)
+        synchronise(beside)
         os.replace(beside, path)  # noqa: PTH105 - atomic on every system, an existing file included
-        _synchronise(path.parent)
+        synchronise(path.parent)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -28,7 +31,14 @@ def write_text(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
-def _synchronise(path: Path) -> None:
+def write_shared(path: Path, content: bytes) -> None:
+    """Write a whole file so that several processes may write at the same time: one of them comes last."""
+    with replaced(path, writer=str(os.getpid())) as beside:
+        beside.write_bytes(content)
+
+
+def synchronise(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -13,8 +13,9 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Float32
 
+from hndsr_ensemble.training.durable import write_shared
 from hndsr_ensemble.training.imagery.keypoints import Keypoints, find_keypoints
-from hndsr_ensemble.training.imagery.manifest import Footprint, Image, write_atomically
+from hndsr_ensemble.training.imagery.manifest import Footprint, Image
 from hndsr_ensemble.training.imagery.pixels import UndecodableError, opened, pieces_of, read_luminance
 from hndsr_ensemble.training.imagery.sharpness import sharpness
 from hndsr_ensemble.training.imagery.sources import REMOTE, Found, file_sha256, read_remote
@@ -103,7 +104,7 @@ def _write_keypoints(path: Path, pieces: list[Keypoints]) -> None:
     content = io.BytesIO()
     np.savez(content, ends=np.cumsum([len(piece.levels) for piece in pieces]), **columns)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content.getvalue())
+    write_shared(path, content.getvalue())
 
 
 def _footprint(dataset: Any) -> Footprint | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from hndsr_ensemble.training.durable import write_shared
 from hndsr_ensemble.training.errors import TrainingError
 
 VERSION: Final = 1
@@ -113,7 +113,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     header: dict[str, Any] = {"manifest": VERSION, "settings": asdict(manifest.settings), "digest": manifest.digest}
     images = ({"image": asdict(image)} for image in manifest.records)
     overlaps = ({"overlap": asdict(overlap)} for overlap in manifest.overlaps)
-    write_atomically(path, "".join(f"{_line(entry)}\n" for entry in [header, *images, *overlaps]).encode())
+    write_shared(path, "".join(f"{_line(entry)}\n" for entry in [header, *images, *overlaps]).encode())
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -147,24 +147,6 @@ def image_of(fields: dict[str, Any]) -> Image:
     corners = tuple((float(x), float(y)) for x, y in place["corners"]) if place else ()
     footprint = Footprint(place["crs"], corners, place["pixel"]) if place else None
     return Image(**{**fields, "footprint": footprint})
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a crash leaves what was there before or all of the new."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _parsed(header: dict[str, Any], entries: Iterable[dict[str, Any]]) -> Manifest:

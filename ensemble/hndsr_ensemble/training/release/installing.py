@@ -17,6 +17,7 @@ from pathlib import Path
 
 from hndsr_ensemble.manifest import file_digest
 from hndsr_ensemble.release import RECORD, RELEASED, read_record
+from hndsr_ensemble.training.durable import synchronise
 from hndsr_ensemble.training.errors import TrainingError
 
 LEFT_BEHIND = ("__pycache__", ".*.incoming", ".*.writing")
@@ -132,7 +133,7 @@ def finish(repository: Path) -> bool:
             staged.replace(repository / name)
     _sync_folders(repository / name for name in files)
     record.replace(repository / RECORD)
-    _sync(record.parent)
+    synchronise(record.parent)
     return True
 
 
@@ -169,11 +170,11 @@ def _install_whole(candidate: Path, repository: Path) -> None:
     try:
         copy_repository(candidate, beside)
         for path in (*beside.rglob("*"), beside):
-            _sync(path)
+            synchronise(path)
         beside.rename(repository)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    _sync(repository.resolve().parent)
+    synchronise(repository.resolve().parent)
 
 
 def _commit(record: Path, staged: Path) -> None:
@@ -184,7 +185,7 @@ def _commit(record: Path, staged: Path) -> None:
         unfinished.replace(staged)
     finally:
         unfinished.unlink(missing_ok=True)
-    _sync(staged.parent)
+    synchronise(staged.parent)
 
 
 def _staged(path: Path) -> Path:
@@ -193,20 +194,12 @@ def _staged(path: Path) -> Path:
 
 def _copy_durably(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
-    _sync(target)
+    synchronise(target)
 
 
 def _sync_folders(files: Iterable[Path]) -> None:
     for folder in sorted({path.parent for path in files}):
-        _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        synchronise(folder)
 
 
 def _try_to_write(folder: Path) -> None:
