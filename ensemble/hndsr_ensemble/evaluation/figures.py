@@ -1,8 +1,9 @@
-"""Numbers of a table with their uncertainty: a value for each image, their mean, and the standard error of the mean."""
+"""Numbers of a table with their uncertainty: a value for each image, their mean, and its standard error by scenes."""
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,13 @@ class Figure:
     """One measure of one row: a value for each image in the table's order, NaN where it cannot be measured."""
 
     values: tuple[float, ...]
+    scenes: tuple[str, ...] = ()
+    """What each image shows, in the same order: images of one scene are no independent observations. None: all differ.
+    """
+
+    def __post_init__(self) -> None:
+        if len(self.scenes) not in {0, len(self.values)}:
+            raise ValueError(f"{len(self.values)} values cannot be of {len(self.scenes)} scenes")
 
     @property
     def measured(self) -> tuple[float, ...]:
@@ -25,16 +33,23 @@ class Figure:
         return sum(measured) / len(measured) if measured else math.nan
 
     @property
-    def error(self) -> float:
-        """Standard error of the mean, from the scatter between images; NaN for fewer than two images.
+    def observations(self) -> int:
+        """How many different scenes could be measured."""
+        return len(self._by_scene())
 
-        Source: s/√n with the sample's standard deviation s (divisor n − 1).
+    @property
+    def error(self) -> float:
+        """Standard error of the mean, from the scatter between scenes; NaN for fewer than two scenes.
+
+        Source: Liang & Zeger 1986, "Longitudinal data analysis using generalized linear models", section 2, for a mean:
+        √(K/(K − 1) · Σₖ (Σᵢ (xᵢ − x̄))²)/n over n images i of K scenes k. With one image a scene it is s/√n.
         """
-        measured = self.measured
-        if len(measured) < 2 or not all(math.isfinite(value) for value in measured):
+        measured, scenes = self.measured, self._by_scene()
+        if len(scenes) < 2 or not all(math.isfinite(value) for value in measured):
             return math.nan
-        mean, count = self.mean, len(measured)
-        return math.sqrt(sum((value - mean) ** 2 for value in measured) / (count - 1) / count)
+        mean, count = self.mean, len(scenes)
+        squares = sum(sum(value - mean for value in values) ** 2 for values in scenes)
+        return math.sqrt(count / (count - 1) * squares) / len(measured)
 
     def minus(self, other: Figure) -> Figure:
         """The paired differences: image by image, so that what makes an image hard cancels.
@@ -42,8 +57,17 @@ class Figure:
         Raises:
             ValueError: the figures are of different numbers of images.
         """
-        return Figure(tuple(ours - theirs for ours, theirs in zip(self.values, other.values, strict=True)))
+        return Figure(tuple(ours - theirs for ours, theirs in zip(self.values, other.values, strict=True)), self.scenes)
 
     def at(self, places: Sequence[int]) -> Figure:
         """Of some of the images."""
-        return Figure(tuple(self.values[place] for place in places))
+        scenes = tuple(self.scenes[place] for place in places) if self.scenes else ()
+        return Figure(tuple(self.values[place] for place in places), scenes)
+
+    def _by_scene(self) -> list[list[float]]:
+        """The values that are numbers."""
+        scenes = defaultdict[str, list[float]](list)
+        for place, value in enumerate(self.values):
+            if not math.isnan(value):
+                scenes[self.scenes[place] if self.scenes else str(place)].append(value)
+        return list(scenes.values())

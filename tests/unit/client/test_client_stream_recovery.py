@@ -58,6 +58,9 @@ from hndsr_client._stream import blocking, tasks
 
 __all__ = ["gateway", "relay", "relayed", "target"]
 
+# grpc.aio forgets what the server said where the stream ends amid a write: then the next stream is told.
+STREAMS_UNTIL_TOLD = 2
+
 
 def test_stream_sends_what_is_missing_and_nothing_else(relay: Relay, relayed: Client) -> None:
     source = Pixels(SOURCE)
@@ -122,10 +125,11 @@ ENDS = [
 def test_stream_ends_with(
     relay: Relay, relayed: Client, code: grpc.StatusCode, reason: str, kind: type[ServiceError]
 ) -> None:
-    relay.on_response = at_strips(third, lambda _, context: aborting(context, code, reason))
+    relay.on_response = at_strips(lambda number: number > 1, lambda _, context: aborting(context, code, reason))
     with pytest.raises(kind) as caught:
         relayed.upscale_array(SOURCE, **MODEL)
-    assert (caught.value.reason, relay.streams) == (reason, 1)
+    assert caught.value.reason == reason
+    assert 1 <= relay.streams <= STREAMS_UNTIL_TOLD
 
 
 def test_stream_is_patient_for_so_long(relay: Relay, relayed: Client) -> None:
@@ -149,7 +153,6 @@ def test_stream_without_patience_raises_at_once(relay: Relay, relayed: Client) -
 
 
 def test_stream_does_not_wait_beyond_its_patience(relay: Relay, relayed: Client) -> None:
-    # grpc.aio forgets what the server said where the stream ends amid a write: then the next stream is told.
     relay.on_response = at_strips(
         always, lambda _, context: aborting(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", 0.9)
     )

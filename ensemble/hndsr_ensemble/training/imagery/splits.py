@@ -86,7 +86,7 @@ def assign_splits(
         previous: split of each content that had one, by its sha256.
     """
     placed = [replace(image, scene=scene_of(image.path, settings.scenes), split=None) for image in images]
-    groups = _groups([image for image in placed if image.refused is None], overlaps)
+    groups = grouped([image for image in placed if image.refused is None], overlaps)
     splits = {member: _split_of(group, settings, previous) for group in groups for member in group}
     return tuple(replace(image, split=None if image.refused else splits[image.sha256]) for image in placed)
 
@@ -101,8 +101,8 @@ def find_moves(before: Iterable[Image], after: Iterable[Image]) -> list[Move]:
     ]
 
 
-def _groups(images: Sequence[Image], overlaps: Iterable[Overlap]) -> list[set[str]]:
-    """Contents that belong together, by their sha256."""
+def grouped(images: Sequence[Image], overlaps: Iterable[Overlap]) -> list[set[str]]:
+    """Contents that overlaps and scenes connect, by their sha256."""
     parents = {image.sha256: image.sha256 for image in images}
 
     def root(member: str) -> str:
