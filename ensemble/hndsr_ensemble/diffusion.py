@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import Float32, Int32, Int64, UInt64
 from safetensors import safe_open
 
 from hndsr_ensemble.noise import window_noise
+from hndsr_ensemble.recording import event, span
 from hndsr_ensemble.schedule import Latents, ddim, textured
 
 LATENT_PX = 4
@@ -42,14 +44,21 @@ def draw_latent(
     """
     if steps[0] == 0 or not texture.any():
         return prior
-    noise = np.stack(
-        [
-            window_noise(seed=int(key), y=int(y) // LATENT_PX, x=int(x) // LATENT_PX, side=prior.shape[-1])
-            for key, (y, x) in zip(seed, position, strict=True)
-        ]
-    )
-    residual = ddim(lambda x, t: velocity(x, np.full(len(x), t, np.float32)), noise, int(steps[0]))
-    return textured(prior, residual, residual_std=residual_std, texture=texture)
+    numbers = count(1)
+
+    def velocity_at(x: Latents, t: float) -> Latents:
+        event("step", "hndsr.step", next(numbers))
+        return velocity(x, np.full(len(x), t, np.float32))
+
+    with span("ddim", "hndsr.steps", int(steps[0])):
+        noise = np.stack(
+            [
+                window_noise(seed=int(key), y=int(y) // LATENT_PX, x=int(x) // LATENT_PX, side=prior.shape[-1])
+                for key, (y, x) in zip(seed, position, strict=True)
+            ]
+        )
+        residual = ddim(velocity_at, noise, int(steps[0]))
+        return textured(prior, residual, residual_std=residual_std, texture=texture)
 
 
 def read_residual_std(unet_weights: Path) -> Float32[np.ndarray, "1 64 1 1"]:

@@ -12,6 +12,7 @@ from hndsr_ensemble.bicubic import bicubic_windows
 from hndsr_ensemble.diffusion import draw_latent, read_residual_std
 from hndsr_ensemble.engines import load_engine
 from hndsr_ensemble.manifest import VERSION_FOLDER, Manifest
+from hndsr_ensemble.recording import span
 from hndsr_ensemble.serving import ServingSettings
 from hndsr_ensemble.windows import WindowBatch, WindowFunction
 
@@ -37,7 +38,8 @@ class HndsrWindows:
         """Run a batch of windows."""
         tensors = batch.tensors(("LR", "SCALE", "ORIGIN", "POSITION", "SEED", "STEPS", "TEXTURE"))
         scale = tensors["SCALE"]
-        prior = self.fno.run({"lr": tensors["LR"], "scale": scale, "origin": tensors["ORIGIN"]})
+        with span("fno"):
+            prior = self.fno.run({"lr": tensors["LR"], "scale": scale, "origin": tensors["ORIGIN"]})
         latent = draw_latent(
             prior,
             velocity=lambda x, t: self.unet.run({"x": x, "t": t, "prior": prior, "scale": scale}),
@@ -47,7 +49,8 @@ class HndsrWindows:
             steps=tensors["STEPS"],
             texture=tensors["TEXTURE"],
         )
-        return self.decoder.run({"latent": latent})
+        with span("decoder"):
+            return self.decoder.run({"latent": latent})
 
 
 def load_pipeline(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from hndsr_ensemble.hosts import CallModel, HostSetup, WindowHost, is_in_process
 from hndsr_ensemble.manifest import MAX_STEPS, MAX_TEXTURE, Manifest, Options, read_manifests, revision_of
 from hndsr_ensemble.masks import pack_mask, unpack_mask
 from hndsr_ensemble.probe import run_probe
+from hndsr_ensemble.recording import Recording, Value
 from hndsr_ensemble.serving import ENSEMBLE, FUSED, ServingSettings
 from hndsr_ensemble.tiles import (
     CancelledTileError,
@@ -39,6 +40,9 @@ Answer = dict[str, Any]
 
 PIXELS: dict[str, SampleType] = {"PIXELS_U8": np.dtype(np.uint8), "PIXELS_U16": np.dtype(np.uint16)}
 """Input and output of each sample type."""
+
+TRACE = "TRACE"
+"""The output that says where the time of a tile went; made for those alone that ask for it."""
 
 
 class TileRequestError(Exception):
@@ -91,11 +95,19 @@ class TileService:
             if is_in_process(manifest, self._setup.settings):
                 self._serve(name)
 
-    def answer(self, inputs: Mapping[str, np.ndarray | None], *, cancelled: Callable[[], bool]) -> Answer:
+    def answer(
+        self,
+        inputs: Mapping[str, np.ndarray | None],
+        outputs: Collection[str] = (),
+        *,
+        cancelled: Callable[[], bool],
+    ) -> Answer:
         """Answer one request: a tile, or where no pixels are given a description of all models.
 
         Args:
             inputs: the tensors of the model's configuration, None where left out.
+            outputs: names of those asked for; `TRACE` alone makes a difference, and only with a tile: one that fails
+                leaves no record.
             cancelled: whether the caller went away.
 
         Raises:
@@ -107,11 +119,17 @@ class TileService:
         served = self._serve(_text(inputs.get("MODEL")))
         if required not in {"", served.revision}:
             raise TileRequestError("REVISION_CHANGED", f"this is revision {served.revision}", code="UNAVAILABLE")
-        return self._upscale(served, inputs, cancelled)
+        if TRACE not in outputs:
+            return self._upscale(served, inputs, cancelled)
+        with Recording("tile") as recording:
+            answer = self._upscale(served, inputs, cancelled)
+            recording.note(_facts(served, inputs, answer))
+        return answer | {TRACE: _as_tensor(recording.text())}
 
     def _describe(self) -> Answer:
         models = [self._serve(name).description for name in self._manifests]
-        return {"DESCRIPTION": np.array([json.dumps({"models": models}).encode()], dtype=np.object_)}
+        # Tritons of the time before `TRACE` refuse whoever asks for it.
+        return {"DESCRIPTION": _as_tensor(json.dumps({"models": models, "records": True}))}
 
     def _serve(self, name: str) -> _Served:
         if name not in self._manifests:
@@ -184,9 +202,25 @@ class TileService:
         return {
             name: result.pixels,
             "MASK": mask,
-            "REVISION": np.array([served.revision.encode()], dtype=np.object_),
+            "REVISION": _as_tensor(served.revision),
             "STATS": np.array([stats.windows, stats.cache_hits, stats.empty_windows, stats.out_of_range], np.int64),
         }
+
+
+def _facts(served: _Served, inputs: Mapping[str, np.ndarray | None], answer: Answer) -> dict[str, Value]:
+    """What a trace says of a tile as a whole."""
+    windows, cache_hits, empty_windows, _ = answer["STATS"].tolist()
+    return {
+        "hndsr.model": served.manifest.name,
+        "hndsr.revision": served.revision,
+        "hndsr.engine": served.description["engine"],
+        "hndsr.device": served.description["device"],
+        "hndsr.windows": windows,
+        "hndsr.cache_hits": cache_hits,
+        "hndsr.empty_windows": empty_windows,
+        "hndsr.scale": str(TileGeometry.unpack(_required(inputs, "GEOMETRY")).scale),
+        "hndsr.steps": _steps(inputs, served.manifest.default_options),
+    }
 
 
 def _read_tile(inputs: Mapping[str, np.ndarray | None], defaults: Options) -> tuple[str, Tile]:
@@ -196,7 +230,7 @@ def _read_tile(inputs: Mapping[str, np.ndarray | None], defaults: Options) -> tu
     ranges = full_ranges(PIXELS[name]) if given is None else given
     check_ranges(ranges, PIXELS[name])
     options = Options(
-        steps=int(_scalar(inputs.get("STEPS"), defaults.steps)),
+        steps=_steps(inputs, defaults),
         texture=float(_scalar(inputs.get("TEXTURE"), defaults.texture)),
         seed=int(_scalar(inputs.get("SEED"), defaults.seed)),
     )
@@ -205,6 +239,10 @@ def _read_tile(inputs: Mapping[str, np.ndarray | None], defaults: Options) -> tu
     height, width = pixels.shape[:2]
     valid = None if mask is None or mask.size == 0 else unpack_mask(mask, height=height, width=width)
     return name, Tile(pixels, TileGeometry.unpack(geometry), ranges, options, valid)
+
+
+def _steps(inputs: Mapping[str, np.ndarray | None], defaults: Options) -> int:
+    return int(_scalar(inputs.get("STEPS"), defaults.steps))
 
 
 def _required(inputs: Mapping[str, np.ndarray | None], name: str) -> np.ndarray:
@@ -220,3 +258,7 @@ def _scalar(tensor: np.ndarray | None, default: int | float) -> int | float:  # 
 
 def _text(tensor: np.ndarray | None) -> str:
     return "" if tensor is None or not tensor.size else bytes(tensor[0]).decode()
+
+
+def _as_tensor(text: str) -> np.ndarray:
+    return np.array([text.encode()], dtype=np.object_)

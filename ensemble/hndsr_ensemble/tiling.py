@@ -13,6 +13,7 @@ from jaxtyping import Shaped
 from hndsr_ensemble.blending import Canvas
 from hndsr_ensemble.cache import WindowCache
 from hndsr_ensemble.manifest import Manifest
+from hndsr_ensemble.recording import carried, span
 from hndsr_ensemble.tile_job import Place, Samples, TileJob
 from hndsr_ensemble.tiles import CancelledTileError, NotFiniteError, Tile, TileStats, UpscaledTile
 from hndsr_ensemble.values import quantise
@@ -160,7 +161,7 @@ class _Run:
         while len(self._running) >= IN_FLIGHT * workers.count:
             self._take_in()
         self._check_caller()
-        self._running.append((batch, workers.pool.submit(self._answer, batch, self._tiler.function)))
+        self._running.append((batch, workers.pool.submit(carried(self._answer), batch, self._tiler.function)))
 
     def _run_here(self, batch: _Batch, run: WindowFunction) -> None:
         self._check_caller()
@@ -180,11 +181,12 @@ class _Run:
 
     def _answer(self, batch: _Batch, run: WindowFunction) -> list[Pixels]:
         """Run in any thread."""
-        results = run(_stack([self._job.batch(item.places[0], item.samples) for item in batch]))
-        if not np.isfinite(results).all():
-            raise NotFiniteError
-        tile = self._job.tile
-        return [quantise(result, tile.ranges, tile.pixels.dtype) for result in results]
+        with span("windows", "hndsr.batch", len(batch)):
+            results = run(_stack([self._job.batch(item.places[0], item.samples) for item in batch]))
+            if not np.isfinite(results).all():
+                raise NotFiniteError
+            tile = self._job.tile
+            return [quantise(result, tile.ranges, tile.pixels.dtype) for result in results]
 
     def _keep(self, batch: _Batch, windows: list[Pixels]) -> None:
         for item, window in zip(batch, windows, strict=True):

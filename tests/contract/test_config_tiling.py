@@ -30,7 +30,7 @@ from hndsr_ensemble.tile_service import PIXELS, TileService
 from hndsr_ensemble.tiles import TileGeometry
 from hndsr_ensemble.values import full_ranges
 from hndsr_ensemble.windows import TENSORS, WindowBatch
-from hndsr_gateway.triton import client
+from hndsr_gateway.triton import client, infer_span
 from hndsr_gateway.types import Raster, TileRequest
 
 SAMPLE_TYPES = ["uint8", "uint16"]
@@ -109,7 +109,9 @@ def service() -> TileService:
 
 
 def answer(service: TileService, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return service.answer({name: tensors.get(name) for name in inputs(TILING)}, cancelled=lambda: False)
+    """With every output that can be asked for."""
+    asked = {name: tensors.get(name) for name in inputs(TILING)}
+    return service.answer(asked, tuple(outputs(TILING)), cancelled=lambda: False)
 
 
 def test_gateway_and_tiling_model_have_the_same_sample_types() -> None:
@@ -152,6 +154,11 @@ def test_gateway_asks_for_outputs_that_the_tiling_model_has() -> None:
         for name in strings(call)
     ]
     assert (set(asked) <= set(outputs(TILING)), len(set(asked))) == (True, 3)
+
+
+def test_gateway_asks_for_records_of_models_that_say_they_have_them(service: TileService) -> None:
+    assert infer_span.TRACE in outputs(TILING)
+    assert json.loads(answer(service, {})["DESCRIPTION"][0])["records"] is True
 
 
 def test_gateway_understands_the_description_of_the_tiling_model(service: TileService) -> None:

@@ -37,7 +37,7 @@ class TritonPythonModel:
         tensors = ((name, pb_utils.get_input_tensor_by_name(request, name)) for name in INPUTS)
         inputs = {name: tensor if tensor is None else tensor.as_numpy() for name, tensor in tensors}
         try:
-            answer = self._service.answer(inputs, cancelled=request.is_cancelled)
+            answer = self._service.answer(inputs, request.requested_output_names(), cancelled=request.is_cancelled)
         except TileRequestError as error:
             code = getattr(pb_utils.TritonError, error.code)
             return pb_utils.InferenceResponse([], pb_utils.TritonError(str(error), code))

@@ -15,6 +15,7 @@ from hndsr_ensemble.engines.torch.device import upload
 from hndsr_ensemble.engines.torch.priors import Latents
 from hndsr_ensemble.manifest import MAX_STEPS, Options
 from hndsr_ensemble.noise import TORUS_SIDE, noise_torus
+from hndsr_ensemble.recording import event, span
 from hndsr_ensemble.schedule import ddim_times, ddim_turn
 from hndsr_ensemble.tiles import CancelledTileError
 
@@ -107,13 +108,15 @@ class Diffusion:
         """
         if not options.draws:
             return self._prior
-        self._x.copy_(self._noise(options.seed, corners, self._prior.shape[-1]))
-        self._scale.fill_(scale)
-        self._table[: options.steps].copy_(upload(ddim_coefficients(options.steps), self._device))
-        self._row.zero_()
-        for _ in range(options.steps):
-            if cancelled():
-                raise CancelledTileError
-            self._advance()
-        texture = float(np.float32(options.texture))
-        return self._prior + (texture * self._residual_std) * self._x
+        with span("ddim", "hndsr.steps", options.steps):
+            self._x.copy_(self._noise(options.seed, corners, self._prior.shape[-1]))
+            self._scale.fill_(scale)
+            self._table[: options.steps].copy_(upload(ddim_coefficients(options.steps), self._device))
+            self._row.zero_()
+            for number in range(1, options.steps + 1):
+                if cancelled():
+                    raise CancelledTileError
+                event("step", "hndsr.step", number)
+                self._advance()
+            texture = float(np.float32(options.texture))
+            return self._prior + (texture * self._residual_std) * self._x

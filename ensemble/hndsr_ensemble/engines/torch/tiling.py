@@ -1,4 +1,9 @@
-"""Tiles on the device: cut into windows, run, blended, without a sample coming back before all is done."""
+"""Tiles on the device: cut into windows, run, blended, without a sample coming back before all is done.
+
+Recorded spans are those of the host, which never waits for a device to time it: on a GPU they and their events tell
+when work was queued. Between two batches the host waits for the one before, and in the last span, "blend", for all
+that is queued: these show how long the device takes.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +26,7 @@ from hndsr_ensemble.engines.torch.seams import KeptWindows, Seams
 from hndsr_ensemble.engines.torch.source import DeviceSource
 from hndsr_ensemble.engines.torch.windows import DeviceBatch
 from hndsr_ensemble.manifest import Manifest
+from hndsr_ensemble.recording import span
 from hndsr_ensemble.tile_job import TileJob
 from hndsr_ensemble.tiles import (
     CancelledTileError,
@@ -109,17 +115,18 @@ class TorchTiler:
             else:
                 missing.append(number)
         self._run_windows(source, grid, missing, cancelled)
-        # From here to the wait the host works while the device does.
-        keys = seams.keys(missing)
-        pixels = grid.blend()
-        outside = _replace_outside(job, pixels)
-        mask = job.target_mask()
-        if mask is not None:
-            pixels.masked_fill_(~upload(mask, device)[..., None], 0)
-        if not grid.is_finite():
-            raise NotFiniteError
-        seams.keep(keys, grid.windows)
-        return UpscaledTile(_handed_over(pixels, job), mask, TileStats(job.windows, hits, empty, outside))
+        with span("blend"):
+            # From here to the wait the host works while the device does.
+            keys = seams.keys(missing)
+            pixels = grid.blend()
+            outside = _replace_outside(job, pixels)
+            mask = job.target_mask()
+            if mask is not None:
+                pixels.masked_fill_(~upload(mask, device)[..., None], 0)
+            if not grid.is_finite():
+                raise NotFiniteError
+            seams.keep(keys, grid.windows)
+            return UpscaledTile(_handed_over(pixels, job), mask, TileStats(job.windows, hits, empty, outside))
 
     def _run_windows(
         self, source: DeviceSource, grid: WindowGrid, numbers: list[int], cancelled: Callable[[], bool]
@@ -129,7 +136,8 @@ class TorchTiler:
             queue.wait()
             if cancelled():
                 raise CancelledTileError
-            grid.put(cut.numbers, self._windows.run(cut.on_device(), cancelled=cancelled))
+            with span("windows", "hndsr.batch", len(cut.numbers)):
+                grid.put(cut.numbers, self._windows.run(cut.on_device(), cancelled=cancelled))
             queue.mark()
 
 

@@ -19,6 +19,7 @@ from hndsr_ensemble.engines.torch.diffusion import Diffusion, Step, step_of
 from hndsr_ensemble.engines.torch.lowered import load_network, network_folder
 from hndsr_ensemble.engines.torch.priors import Fno, Priors, latent_buffer
 from hndsr_ensemble.manifest import Options
+from hndsr_ensemble.recording import span
 from hndsr_ensemble.scale import Scale
 from hndsr_ensemble.windows import WindowBatch
 
@@ -131,10 +132,12 @@ class _Passes:
         self._decode = Captured(lambda: self._windows.copy_(decode(self._latent)), memory)
 
     def run(self, batch: DeviceBatch, cancelled: Callable[[], bool]) -> Float32[Tensor, "b 3 256 256"]:
-        self.priors(batch.lr, batch.origins, float(batch.scale))
+        with span("fno"):
+            self.priors(batch.lr, batch.origins, float(batch.scale))
         corners = batch.positions // LATENT_PX
         self._latent.copy_(self._draw(corners, float(batch.scale), batch.options, cancelled))
-        self._decode()
+        with span("decoder"):
+            self._decode()
         return self._windows
 
 
