@@ -78,6 +78,24 @@ clients sending large ones all the while (aim: at most 3 times as long):
 {rows}"""
 
 
+def _watched(result: dict[str, Any]) -> str:
+    rows = "".join(
+        f"| {row['model']} | {row['clients']} | {row['rounds']} | {row['rates']['off']:.1f} | "
+        f"{row['ratios']['sampled']:.3f} | {row['ratios']['all']:.3f} |\n"
+        for row in result["loads"]
+    )
+    return f"""## Being watched
+
+{_where(result)}
+Requests of one window at 0 steps, from clients that each wait for their answer, to three services in turn: one that
+nobody watches, one whose metrics are exported and {result["sampled"]:.0%} of whose calls are traced (aim: at least 0.98
+of the first's throughput), and one with every call traced. Ratios are medians of those of the rounds.
+
+| model | clients | rounds | per second, unwatched | metrics and {result["sampled"]:.0%} traced | all traced |
+|---|---|---|---|---|---|
+{rows}"""
+
+
 def _refusals(result: dict[str, Any]) -> str:
     def table(rows: list[dict[str, Any]]) -> str:
         return "".join(
@@ -202,6 +220,7 @@ WRITERS: Mapping[str, Callable[[dict[str, Any]], str]] = {
     "precisions": _precisions,
     "seams": _seams,
     "concurrency": _concurrency,
+    "watched": _watched,
     "refusals": _refusals,
     "install": _install,
     "scale": _scale,

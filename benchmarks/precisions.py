@@ -29,6 +29,7 @@ from timing import Rounds, in_turn, median
 
 from hndsr_ensemble.diffusion import read_residual_std
 from hndsr_ensemble.evaluation.degrade import reduce_bicubic
+from hndsr_ensemble.evaluation.figures import Figure
 from hndsr_ensemble.evaluation.metrics import Mean, psnr, psnr_of, squared_errors
 from hndsr_ensemble.evaluation.scene import render_scene
 from hndsr_ensemble.manifest import VERSION_FOLDER, model_repository
@@ -319,13 +320,14 @@ def _quality(
     found: Sequence[np.ndarray], expected: Sequence[np.ndarray], truths: Sequence[np.ndarray]
 ) -> dict[str, float | None]:
     """What is lost on average, how near fp32 the pictures are (None for equal ones), and how many samples are close."""
-    lost = [psnr(ours, truth) - psnr(its, truth) for its, ours, truth in zip(found, expected, truths, strict=True)]
+    pairs = zip(found, expected, truths, strict=True)
+    lost = Figure(tuple(psnr(ours, truth) - psnr(its, truth) for its, ours, truth in pairs))
     blocks = (block for pair in zip(found, expected, strict=True) for block in squared_errors(*pair))
     against = psnr_of(reduce(Mean.with_block, blocks, Mean()), data_range=255)
     close = np.abs(np.stack(found).astype(np.int16) - np.stack(expected)) <= 1
     return {
-        "lost_db": float(np.mean(lost)),
-        "lost_db_error": float(np.std(lost, ddof=1) / math.sqrt(len(lost))),
+        "lost_db": lost.mean,
+        "lost_db_error": lost.error,
         "to_fp32_db": against if math.isfinite(against) else None,
         "within_1_level": float(close.mean()),
     }

@@ -10,6 +10,7 @@ from hndsr_ensemble.cache import WindowCache
 from hndsr_ensemble.evaluation.degrade import reduce_bicubic
 from hndsr_ensemble.evaluation.metrics import gradient_ratio_at
 from hndsr_ensemble.evaluation.scene import render_scene
+from hndsr_ensemble.evaluation.seams import window_edges
 from hndsr_ensemble.geometry import Axis
 from hndsr_ensemble.manifest import Manifest, Options, model_repository, read_manifests
 from hndsr_ensemble.pipeline import HndsrWindows
@@ -39,7 +40,7 @@ def _measure(source: np.ndarray, options: Options) -> dict[str, float]:
     place = TileGeometry.of(axis, axis, axis.span(0, axis.windows), axis.span(0, axis.windows))
     tiler = Tiler(manifest, revision="bench", run=recorder, batch=1, cache=WindowCache(0))
     tile = tiler.run(Tile(source, place, full_ranges(UINT8), options), cancelled=lambda: False)
-    borders = [edge for index in range(1, axis.windows) for edge in _edges(axis, index)]
+    borders = window_edges(axis)
     return {
         "disagreement": _disagreement(recorder.windows, manifest, axis.windows),
         "gradient_ratio": gradient_ratio_at(tile.pixels, borders, borders),
@@ -58,12 +59,6 @@ class _Recorder:
         place = (int(batch.positions[0, 0]), int(batch.positions[0, 1]))
         self.windows[place] = quantise(result[0], full_ranges(UINT8), UINT8).astype(np.float64)
         return result
-
-
-def _edges(axis: Axis, index: int) -> tuple[int, int]:
-    """Where a window begins and where the one before it ends."""
-    start = axis.window_start(index)
-    return start, start + axis.window.overlap_px
 
 
 def _disagreement(windows: dict[tuple[int, int], Any], manifest: Manifest, count: int) -> float:

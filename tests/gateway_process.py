@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import IO
 
 COMMAND = [sys.executable, "-m", "hndsr_gateway", "--managed", "--listen", "127.0.0.1:0"]
 GatewayProcess = tuple[subprocess.Popen[str], str]
@@ -15,11 +16,11 @@ GatewayProcess = tuple[subprocess.Popen[str], str]
 
 
 @contextlib.contextmanager
-def gateway_process(**variables: str) -> Iterator[GatewayProcess]:
+def gateway_process(stderr: IO[bytes] | None = None, **variables: str) -> Iterator[GatewayProcess]:
     """A managed gateway from ready to killed, with these variables beside the inherited ones."""
     environment = {**os.environ, "HNDSR_MODELS": "bicubic", **variables}
     with subprocess.Popen(
-        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment
     ) as process:
         assert process.stdout
         try:

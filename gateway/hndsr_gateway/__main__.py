@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from importlib.metadata import version
 from typing import Any, NoReturn
 
@@ -22,6 +22,8 @@ from hndsr_gateway.processes import Order, running_processes
 from hndsr_gateway.server import Gateway, running_gateway, serving_tritons
 from hndsr_gateway.settings import ENVIRONMENT_PREFIX, Settings, refuse_unknown
 from hndsr_gateway.strips import STRIP_BYTES
+from hndsr_gateway.telemetry.logs import set_up_logs
+from hndsr_gateway.telemetry.setup import telemetry
 from hndsr_gateway.triton.errors import TritonDiedError
 
 EXIT_CONFIGURATION = 2
@@ -64,8 +66,9 @@ def main() -> None:
         settings = _settings(arguments)
     except StartupError as error:
         _fail(error, EXIT_CONFIGURATION)
-    whole = running_processes if settings.processes > 1 else running_gateway
-    _start(settings, whole(settings), managed=arguments.managed)
+    if settings.processes > 1:
+        _start(settings, running_processes(settings), nullcontext(), managed=arguments.managed)
+    _start(settings, running_gateway(settings), telemetry(settings.metrics_listen), managed=arguments.managed)
 
 
 def _start_child() -> NoReturn:
@@ -73,17 +76,24 @@ def _start_child() -> NoReturn:
     if not (line := sys.stdin.buffer.readline()):
         sys.exit(0)
     order = Order.read(line)
-    _start(order.settings, _share(order), managed=True)
+    _start(order.settings, _share(order), telemetry(order.settings.metrics_listen), managed=True)
 
 
-def _start(settings: Settings, gateway: AbstractAsyncContextManager[Gateway], *, managed: bool) -> NoReturn:
+def _start(
+    settings: Settings,
+    gateway: AbstractAsyncContextManager[Gateway],
+    listeners: AbstractContextManager[None],
+    *,
+    managed: bool,
+) -> NoReturn:
     give_back_memory()
-    name = "%(name)s [%(process)d]" if settings.processes > 1 else "%(name)s"
-    logging.basicConfig(level=settings.log_level, format=f"%(asctime)s %(levelname)-7s {name}: %(message)s")
+    set_up_logs(settings.log_level, settings.log_format, with_process=settings.processes > 1)
     try:
-        sys.exit(asyncio.run(_serve(gateway, managed=managed)))
+        with listeners:
+            status = asyncio.run(_serve(gateway, managed=managed))
     except StartupError as error:
         _fail(error, EXIT_STARTUP)
+    sys.exit(status)
 
 
 @asynccontextmanager

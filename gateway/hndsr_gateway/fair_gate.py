@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
+import time
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from hndsr_gateway.errors import UnavailableError
+from hndsr_gateway.telemetry import metrics
+from hndsr_gateway.telemetry.tracing import span
 
 CLASS_RATIO = 4.0
 """Requests whose work differs by less than this are of one size class."""
@@ -66,11 +70,13 @@ class FairGate:
 
     Args:
         places: in each lane.
+        queue: what those who wait are called in metrics; empty: they are not counted.
         patience_s: how long those who have no lane wait for one: an endpoint that failed may be back in a moment.
     """
 
-    def __init__(self, places: int, *, patience_s: float = 2.0) -> None:
+    def __init__(self, places: int, *, queue: str = "", patience_s: float = 2.0) -> None:
         self._places, self._patience_s = places, patience_s
+        self._queue = {"queue": queue} if queue else None
         self._inside: list[_Waiter] = []
         self._waiting: list[_Waiter] = []
         self._shares: defaultdict[str, _Shares] = defaultdict(_Shares)
@@ -92,11 +98,27 @@ class FairGate:
         self._waiting.append(waiter)
         self.wake()
         try:
-            await waiter.turn
+            with self._observed():
+                await waiter.turn
         except asyncio.CancelledError:
             if waiter in self._inside:  # it was given a place in the moment of its end
                 self.leave(waiter)
             raise
+
+    @contextlib.contextmanager
+    def _observed(self) -> Iterator[None]:
+        """Count a wait."""
+        if self._queue is None:
+            yield
+            return
+        start_s = time.monotonic()
+        metrics.queue_depth.add(1, self._queue)
+        try:
+            with span("queue", {"hndsr.queue": self._queue["queue"]}):
+                yield
+        finally:
+            metrics.queue_depth.add(-1, self._queue)
+            metrics.queue_wait.record(time.monotonic() - start_s, self._queue)
 
     def leave(self, waiter: _Waiter) -> None:
         """Give a place to whoever is next."""

@@ -84,6 +84,7 @@ def embedded_options(settings: Settings, machine: Machine | None = None) -> Embe
         },
         startup_timeout_s=settings.startup_timeout_s,
         required_shared_memory_bytes=needs.models_bytes,
+        metrics_port=settings.triton_metrics_port,
     )
 
 

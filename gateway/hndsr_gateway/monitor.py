@@ -11,6 +11,7 @@ from grpc_health.v1 import health, health_pb2
 from hndsr.v1 import upscale_pb2
 from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.errors import OverloadedError, UnavailableError
+from hndsr_gateway.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class HealthMonitor:
 
     def __init__(self, catalogue: Catalogue, servicer: HealthServicer, *, interval_s: float) -> None:
         self._catalogue, self._servicer, self._interval_s = catalogue, servicer, interval_s
+        self._told: list[dict[str, str]] = []
         self.ready = asyncio.Event()
         """Set while the models answer."""
 
@@ -69,12 +71,28 @@ class HealthMonitor:
             await self.set_serving(serving=False)
         else:
             await self.set_serving(serving=True)
+        self._tell_models()
+
+    def _tell_models(self) -> None:
+        """Tell which revisions are served now, and of those before that they are not."""
+        described = [] if not self.ready.is_set() else self._catalogue.models
+        served = [
+            {"model": model.name, "revision": model.revision, "engine": model.engine, "device": model.device}
+            for model in described
+        ]
+        for facts in self._told:
+            if facts not in served:
+                metrics.model_info.set(0, facts)
+        for facts in served:
+            metrics.model_info.set(1, facts)
+        self._told = served
 
     async def set_serving(self, *, serving: bool) -> None:
         """Tell everybody who watches."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in ("", SERVICE):
             await self._servicer.set(name, status)
+        metrics.ready.set(int(serving))
         if serving != self.ready.is_set():
             logger.info("now %s", "serving" if serving else "not serving")
         if serving:

@@ -15,7 +15,7 @@ import sys
 from asyncio.subprocess import PIPE, Process, create_subprocess_exec
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from hndsr_gateway.errors import StartupError
 from hndsr_gateway.server import FLUSH_S, Gateway, ListenError, check_free, running_triton
@@ -68,12 +68,21 @@ class Order:
         return cls(Settings(**told["settings"]), told["control_headers"])
 
 
-def share(settings: Settings, address: str) -> Settings:
+def share(settings: Settings, address: str, number: int) -> Settings:
     """What one of the processes goes by: an equal share of every limit, at least 1 where the whole has any."""
     whole = {name: getattr(settings, name) for name in SHARED_LIMITS}
-    parts = {name: max(min(limit, 1), limit // settings.processes) for name, limit in whole.items()}
+    parts: dict[str, Any] = {
+        name: max(min(limit, 1), limit // settings.processes) for name, limit in whole.items()
+    }
     parts["max_stream_bytes"] = max(LEAST_STREAM_BYTES, parts["max_stream_bytes"])
+    parts["metrics_listen"] = _counted_up(settings.metrics_listen, number)
     return settings.model_copy(update={**parts, "listen": address})
+
+
+def _counted_up(listen: str, number: int) -> str:
+    """An address with its port counted up, unless any will do."""
+    host, colon, port = listen.rpartition(":")
+    return f"{host}:{int(port) + number}" if colon and int(port) else listen
 
 
 @contextlib.asynccontextmanager
@@ -87,9 +96,10 @@ async def running_processes(settings: Settings) -> AsyncIterator[Gateway]:
         await check_free(settings.listen)
         address = stack.enter_context(reserved_address(settings.listen))
         settings, triton = await stack.enter_async_context(running_triton(settings))
-        order = Order(share(settings, address), {} if triton is None else triton.control_headers)
+        headers = {} if triton is None else triton.control_headers
         grace_s = settings.drain_grace_s + FLUSH_S + END_S
-        kept = [KeptProcess(order.line(), grace_s=grace_s) for _ in range(settings.processes)]
+        orders = (Order(share(settings, address, number), headers) for number in range(settings.processes))
+        kept = [KeptProcess(order.line(), grace_s=grace_s) for order in orders]
         await stack.enter_async_context(keeping(kept))
         logger.info("listening on %s, in %d processes", address, settings.processes)
         yield Gateway(address, triton)

@@ -39,7 +39,8 @@ from hndsr_gateway.strips import (
     most_strip_bytes,
     target_strips,
 )
-from hndsr_gateway.tiles import TileMaker, TileQueue
+from hndsr_gateway.telemetry.calls import current_call
+from hndsr_gateway.tiles import TileMaker, TileQueue, observed_tile
 from hndsr_gateway.types import ModelDescription, Plan, TileResponse
 
 RESUME_AFTER_S = 5.0
@@ -120,6 +121,7 @@ class SceneStream:
         self._gone_s: float | None = None
         """Since when the stream's revision has not been served."""
         self._failed = 0
+        self._call = current_call()
         self._progress = Progress()
         self._stats = np.zeros(len(astuple(TileStats())), dtype=np.int64)
 
@@ -210,10 +212,11 @@ class SceneStream:
         tile = self._maker.request(assembly.rows, assembly.columns, assembly.finish())
         # A tile's own arrival, not the stream's, so that streams of one size take turns.
         ticket = Ticket(0, time.monotonic(), work_s=self._scene.work_s)
+        cost_s = self._scene.work_s / plan.tile_count
         try:
-            cost_s = self._scene.work_s / plan.tile_count
-            async with self._queue.place(ticket, cost_s=cost_s, route=self._route) as turn:
-                response = await self._queue.run(tile, turn)
+            with observed_tile(tile):
+                async with self._queue.place(ticket, cost_s=cost_s, route=self._route) as turn:
+                    response = await self._queue.run(tile, turn)
         except (UnavailableError, BackendMismatchError, NotFiniteError) as error:
             self._check_revision()
             self._events.put_nowait(TileFailed(place, error))
@@ -262,6 +265,7 @@ class SceneStream:
         else:
             for strip in target_strips(event.place, event.response.raster):
                 await self._send(send, strip)
+                self._call.answer()
             self._count(event.response)
         self._whole -= 1
         self._active_s = time.monotonic()

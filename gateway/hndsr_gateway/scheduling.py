@@ -27,8 +27,8 @@ class Admission:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         places = settings.max_concurrent_requests
-        self._places = FairGate(places)
-        self._long_places = FairGate(max(1, int(LONG_SHARE * places)))
+        self._places = FairGate(places, queue="request")
+        self._long_places = FairGate(max(1, int(LONG_SHARE * places)), queue="request")
         self._tickets: set[Ticket] = set()
         self._idle = asyncio.Event()
         self._idle.set()

@@ -18,7 +18,7 @@ from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.errors import StartupError
 from hndsr_gateway.hosting import UnknownDefaultModelError, embedded_instances, embedded_options, region_pool
 from hndsr_gateway.images.pool import ImageWorkers
-from hndsr_gateway.interceptors import ErrorInterceptor
+from hndsr_gateway.interceptors import CallInterceptor, ErrorInterceptor
 from hndsr_gateway.monitor import MAX_WATCHERS, SERVICE, HealthMonitor, HealthServicer
 from hndsr_gateway.service import UpscaleService
 from hndsr_gateway.servicer import UpscaleServicer, add_to_server
@@ -191,7 +191,7 @@ def _check_default_model(catalogue: Catalogue, settings: Settings) -> None:
 
 def _server(settings: Settings) -> Any:
     return grpc.aio.server(
-        interceptors=[ErrorInterceptor()],
+        interceptors=[CallInterceptor(), ErrorInterceptor()],
         maximum_concurrent_rpcs=(
             settings.max_concurrent_requests + settings.max_queue_depth + settings.max_streams + SMALL_RPCS
         ),

@@ -35,6 +35,8 @@ from hndsr_gateway.scheduling import Admission
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.streaming import SceneStreams
 from hndsr_gateway.strips import StreamStart, Strip
+from hndsr_gateway.telemetry.calls import current_call
+from hndsr_gateway.telemetry.tracing import span
 from hndsr_gateway.tiles import TileQueue
 from hndsr_gateway.types import Parameters, Plan, Raster
 from hndsr_gateway.upscaling import RasterJob, RasterUpscaler
@@ -134,12 +136,13 @@ class UpscaleService:
             limit_px = self._settings.max_source_px
             field = "raw" if isinstance(request.source, Raster) else "encoded"
             source = await self._read(request.source, ticket, field=field, max_px=limit_px, enlarged=enlarged)
-            job = self._upscaler.prepare(
-                source.raster,
-                request.parameters,
-                bands=3 if source.alpha is None else 4,
-                tile_time_s=self._tile_time_s(),
-            )
+            with span("plan"):
+                job = self._upscaler.prepare(
+                    source.raster,
+                    request.parameters,
+                    bands=3 if source.alpha is None else 4,
+                    tile_time_s=self._tile_time_s(),
+                )
             encoding = request.output.encoding(source.format)
             if encoding is not None:
                 dtype = source.raster.pixels.dtype
@@ -152,6 +155,7 @@ class UpscaleService:
                 target = await asyncio.to_thread(enlarge, source, upscaled.raster, job.plan.scale)
                 quality = await self._report(measurement, source, target, ticket) if measurement else None
                 encoded = await self._encoded(target, encoding) if encoding else None
+            current_call().answer()
             return UpscaleAnswer(
                 upscaled=replace(upscaled, raster=target.raster),
                 source_format=source.format,
@@ -188,7 +192,8 @@ class UpscaleService:
             if isinstance(image, Raster):
                 check_unary_size((image.height, image.width), which="sent", limit_px=max_px)
                 return Picture(image)
-            picture = await self._images.decode(image, max_px=max_px, enlarged=enlarged)
+            with span("read image", {"hndsr.bytes": len(image)}):
+                picture = await self._images.decode(image, max_px=max_px, enlarged=enlarged)
         except InvalidRequestError as error:
             error.field = field
             raise
@@ -196,7 +201,8 @@ class UpscaleService:
         return picture
 
     async def _encoded(self, target: Picture, encoding: Encoding) -> bytes:
-        encoded = await self._images.encode(target, encoding)
+        with span("write image", {"hndsr.format": encoding.format.name}):
+            encoded = await self._images.encode(target, encoding)
         check_file_size(encoded, limit_bytes=self._settings.max_message_bytes)
         return encoded
 

@@ -15,6 +15,7 @@ from hndsr_gateway import convert, convert_stream
 from hndsr_gateway.service import UpscaleService
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.strips import Answer, StreamStart, Strip
+from hndsr_gateway.telemetry.calls import current_call
 
 SERVICE: str = pb.DESCRIPTOR.services_by_name["UpscaleService"].full_name
 
@@ -56,15 +57,21 @@ class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
 
     async def UpscaleStream(self, requests: AsyncIterator[bytes], context: Any) -> None:  # noqa: N802 - the contract's name
         """An image of any size; writes to the context by itself, to see when its caller does not read."""
+        call = current_call()
 
         async def start() -> StreamStart:
-            return convert_stream.start_of(await anext(requests, b""))
+            message = await anext(requests, b"")
+            call.received_bytes += len(message)
+            return convert_stream.start_of(message)
 
         async def send(answer: Answer) -> None:
-            await context.write(convert_stream.answer_bytes(answer))
+            message = convert_stream.answer_bytes(answer)
+            await context.write(message)
+            call.sent_bytes += len(message)
 
         async def strips() -> AsyncIterator[Strip]:
             async for request in requests:
+                call.received_bytes += len(request)
                 yield convert_stream.strip_of(request)
 
         await self._service.stream(start(), strips(), send)

@@ -175,7 +175,18 @@ class Settings(BaseSettings):
     """How long requests in progress may go on after SIGTERM, in seconds."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """Lowest level that is logged: DEBUG, INFO, WARNING or ERROR."""
+    """Lowest level that is logged: DEBUG, INFO, WARNING or ERROR. SIGUSR1 has a running gateway log DEBUG, SIGUSR2
+    this again."""
+
+    log_format: Literal["auto", "text", "json"] = "auto"
+    """How log lines are written: `text`, `json`, one object a line, or `auto`: text on a terminal, else json."""
+
+    metrics_listen: str = Field(default="", pattern=f"^$|{ADDRESS}")
+    """Address of the metrics for Prometheus, as `127.0.0.1:9464`, at `/metrics`; of several processes each has a port,
+    counted up from this one. Empty: none. What goes by OTLP is set by the variables `OTEL_…`."""
+
+    triton_metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Port of the embedded Triton's own metrics, on the loopback address. 0: a free one."""
 
     @property
     def tiles_at_once(self) -> int:

@@ -22,6 +22,7 @@ from hndsr_gateway.scene_stream import Scene, SceneStream, Send
 from hndsr_gateway.scheduling import StreamRoom
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.strips import StreamStart, Strip
+from hndsr_gateway.telemetry.tracing import span
 from hndsr_gateway.tiles import TileQueue
 
 START_S = 10.0
@@ -87,7 +88,8 @@ class SceneStreams:
 
     def _prepare(self, start: StreamStart) -> Scene:
         try:
-            return self._scene(start)
+            with span("plan"):
+                return self._scene(start)
         except InvalidRequestError as error:
             if not error.field.startswith("start."):
                 error.field = "start" if error.field == "image" else f"start.{error.field}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -11,6 +14,9 @@ from hndsr_ensemble.values import Ranges
 from hndsr_gateway.backend import TileBackend
 from hndsr_gateway.fair_gate import FairGate, Route, Ticket, Turn
 from hndsr_gateway.settings import Settings
+from hndsr_gateway.telemetry import metrics
+from hndsr_gateway.telemetry.calls import current_call
+from hndsr_gateway.telemetry.tracing import span
 from hndsr_gateway.types import ModelDescription, Plan, Raster, TileRequest, TileResponse
 
 
@@ -28,6 +34,36 @@ class TileMaker:
         return TileRequest(self._plan.model, self._plan.revision, raster, geometry, self._ranges, self._plan.options)
 
 
+@contextmanager
+def observed_tile(tile: TileRequest) -> Iterator[None]:
+    """A tile's way, its wait included: a span, and its outcome."""
+    rows, columns = tile.geometry.cores[:2], tile.geometry.cores[2:]
+    outcome = "failed"
+    try:
+        with span("tile", {"hndsr.model": tile.model, "hndsr.core_rows": rows, "hndsr.core_columns": columns}):
+            yield
+        outcome = "done"
+    except asyncio.CancelledError:
+        outcome = "cancelled"
+        raise
+    finally:
+        metrics.tiles.add(1, {"model": tile.model, "outcome": outcome})
+
+
+def _count_work(model: str, response: TileResponse) -> None:
+    stats, pixels = response.stats, response.raster.height * response.raster.width
+    call = current_call()
+    call.model, call.tiles, call.target_px = call.model or model, call.tiles + 1, call.target_px + pixels
+    metrics.target_pixels.add(pixels, {"model": model})
+    sources = {
+        "computed": stats.windows - stats.cache_hits - stats.empty_windows,
+        "cached": stats.cache_hits,
+        "empty": stats.empty_windows,
+    }
+    for source, count in sources.items():
+        metrics.windows.add(count, {"model": model, "source": source})
+
+
 class TileQueue:
     """Lets tiles into the backend, no more at each of its endpoints than that can work on.
 
@@ -38,7 +74,7 @@ class TileQueue:
 
     def __init__(self, backend: TileBackend, settings: Settings) -> None:
         self._backend = backend
-        self._gate = FairGate(settings.tiles_at_once)
+        self._gate = FairGate(settings.tiles_at_once, queue="tile")
 
     def route(self, plan: Plan) -> Route:
         """The way of one caller's tiles: to one endpoint while that is healthy, whose cache then serves the seams."""
@@ -54,7 +90,13 @@ class TileQueue:
         Raises:
             GatewayError: as `TileBackend.upscale`.
         """
-        return await self._backend.upscale(replace(tile, endpoint=turn.lane))
+        metrics.tiles_in_flight.add(1)
+        try:
+            response = await self._backend.upscale(replace(tile, endpoint=turn.lane))
+        finally:
+            metrics.tiles_in_flight.add(-1)
+        _count_work(tile.model, response)
+        return response
 
     def wake(self) -> None:
         """Look at the backend's endpoints anew: some came, or went."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 
@@ -18,7 +19,7 @@ from hndsr_gateway.fair_gate import Route, Ticket
 from hndsr_gateway.images.picture import Enlarged
 from hndsr_gateway.planning import check_answer_size, check_unary_size, checked_ranges, checked_scale, make_plan
 from hndsr_gateway.settings import Settings
-from hndsr_gateway.tiles import TileMaker, TileQueue
+from hndsr_gateway.tiles import TileMaker, TileQueue, observed_tile
 from hndsr_gateway.types import ModelDescription, Parameters, Plan, Raster, TileRequest, TileResponse, Upscaled
 
 PlannedTile = tuple[Span, Span, TileRequest]
@@ -129,12 +130,15 @@ class RasterUpscaler:
     async def _work(
         self, job: RasterJob, tiles: Iterator[PlannedTile], canvas: _Canvas, ticket: Ticket, route: Route
     ) -> None:
-        cost_s = job.work_s / job.plan.tile_count
-        async with self._queue.place(ticket, cost_s=cost_s, route=route) as turn:
+        turn = self._queue.place(ticket, cost_s=job.work_s / job.plan.tile_count, route=route)
+        async with contextlib.AsyncExitStack() as held:
             for number, (rows, columns, request) in enumerate(tiles):
-                if number:
-                    await turn.give_way()
-                canvas.place(rows, columns, await self._queue.run(request, turn))
+                with observed_tile(request):
+                    if number:
+                        await turn.give_way()
+                    else:
+                        await held.enter_async_context(turn)
+                    canvas.place(rows, columns, await self._queue.run(request, turn))
 
 
 class _Canvas:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import math
+import time
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +26,9 @@ from hndsr_gateway.errors import (
     RevisionChangedError,
     UnavailableError,
 )
+from hndsr_gateway.telemetry import metrics
+from hndsr_gateway.telemetry.tracing import span
+from hndsr_gateway.triton.infer_span import InferCall, infer_span
 from hndsr_gateway.triton.lending import Passage, RegionLender, RegionLostError
 from hndsr_gateway.triton.region_pool import RegionPool
 from hndsr_gateway.triton.registrar import TritonRegistrar
@@ -72,6 +76,8 @@ class TritonBackend:
         self._tiles = 0
         self._proven: list[ModelDescription] | None = None
         self._windows: dict[str, WindowGeometry] = {}
+        self._records = False
+        """Whether it can say what it does within a tile."""
         self._lender: RegionLender | None = None
         if regions is not None:
             self._lender = RegionLender(regions, TritonRegistrar(self._client, headers), address=address)
@@ -100,8 +106,10 @@ class TritonBackend:
     async def _describe(self) -> list[ModelDescription]:
         result = await self._infer({}, ["DESCRIPTION"], timeout_s=self._describe_timeout_s)
         try:
-            return [_description(entry) for entry in json.loads(result.as_numpy("DESCRIPTION")[0])["models"]]
-        except (IndexError, KeyError, TypeError, ValueError) as error:
+            described = json.loads(result.as_numpy("DESCRIPTION")[0])
+            self._records = bool(described.get("records"))
+            return [_description(entry) for entry in described["models"]]
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             logger.exception("Triton describes its models in another way; it may be of another version of hndsr")
             raise UnavailableError from error
 
@@ -123,6 +131,13 @@ class TritonBackend:
             self._tiles -= 1
 
     async def _upscale(self, tile: TileRequest) -> TileResponse:
+        started_s = time.monotonic()
+        with infer_span(self._address, tile, records=self._records) as call:
+            response = await self._by_some_way(tile, call)
+        metrics.tile_duration.record(time.monotonic() - started_s, {"model": tile.model})
+        return response
+
+    async def _by_some_way(self, tile: TileRequest, call: InferCall) -> TileResponse:
         name = PIXELS[tile.raster.pixels.dtype.name]
         target_bytes = self._target_bytes(tile)
         if self._lender is not None and target_bytes:
@@ -130,25 +145,31 @@ class TritonBackend:
             with contextlib.suppress(RegionLostError):
                 async with way as passage:
                     if passage is not None:
-                        return await self._through(passage, tile)
-        result = await self._run(name, tile)
+                        return await self._through(passage, tile, call)
+        result = await self._run(name, tile, call)
         return _response(result, result.as_numpy(name))
 
-    async def _through(self, passage: Passage, tile: TileRequest) -> TileResponse:
+    async def _through(self, passage: Passage, tile: TileRequest, call: InferCall) -> TileResponse:
         """One tile whose pixels take a passage."""
-        await passage.put(tile.raster.pixels)
-        result = await self._run(passage.tensor, tile, passage)
+        with span("put source"):
+            await passage.put(tile.raster.pixels)
+        result = await self._run(passage.tensor, tile, call, passage)
         shape = tuple(result.get_output(passage.tensor).shape)
-        return _response(result, await passage.take(shape, tile.raster.pixels.dtype))
+        with span("take target"):
+            return _response(result, await passage.take(shape, tile.raster.pixels.dtype))
 
-    async def _run(self, name: str, tile: TileRequest, passage: Passage | None = None) -> Any:
-        return await self._infer(
+    async def _run(self, name: str, tile: TileRequest, call: InferCall, passage: Passage | None = None) -> Any:
+        call.begin("grpc" if passage is None else "shared_memory")
+        result = await self._infer(
             _tensors(name, tile),
-            [name, "MASK", "STATS"],
+            [name, "MASK", "STATS", *call.outputs],
             timeout_s=self._tile_timeout_s,
             required_revision=tile.revision,
             passage=passage,
+            headers=call.headers,
         )
+        call.end(result)
+        return result
 
     def _target_bytes(self, tile: TileRequest) -> int:
         """What the pixels of a tile's target take; 0 where that cannot be told, and Triton shall say why."""
@@ -166,11 +187,14 @@ class TritonBackend:
         timeout_s: float,
         required_revision: str = "",
         passage: Passage | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> Any:
         inputs = [_input(name, value, passage) for name, value in tensors.items()]
         requested = [_output(name, passage) for name in outputs]
         try:
-            result = await self._client.infer(TILING_MODEL, inputs, outputs=requested, client_timeout=timeout_s)
+            result = await self._client.infer(
+                TILING_MODEL, inputs, outputs=requested, client_timeout=timeout_s, headers=dict(headers)
+            )
         except InferenceServerException as error:
             if passage is not None and "shared memory" in error.message().lower():
                 raise RegionLostError(error.message()) from error

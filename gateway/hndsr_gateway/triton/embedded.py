@@ -39,6 +39,8 @@ class EmbeddedTritonOptions:
     """How long a stop waits for running requests."""
     required_shared_memory_bytes: int = 0
     """What has to be free in /dev/shm."""
+    metrics_port: int = 0
+    """Where it serves its own metrics, on the loopback address; 0: at a free one."""
     python_path: tuple[Path, ...] = ()
     """Folders that models put in front of `sys.path`, before those of NumPy and hndsr_ensemble."""
 
@@ -86,7 +88,7 @@ class EmbeddedTriton:
     async def _start(self, installation: _Installation) -> None:
         self._server = await GuardedServer.prepare(exit_timeout_s=self._options.exit_timeout_s)
         try:
-            with reserved_ports() as ports:
+            with reserved_ports(metrics=self._options.metrics_port) as ports:
                 await self._launch(self._server, installation, ports)
                 await self._wait_until_ready(self._server, installation)
         except BaseException:

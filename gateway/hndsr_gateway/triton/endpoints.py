@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from hndsr_gateway.errors import GatewayError, RevisionChangedError, UnavailableError
+from hndsr_gateway.telemetry import metrics
 from hndsr_gateway.triton.resolver import Lookup, Resolver, look_up
 from hndsr_gateway.types import ModelDescription, TileRequest, TileResponse
 
@@ -79,6 +80,7 @@ class EndpointPool:
             if not questions:
                 raise UnavailableError
             _, pending = await asyncio.wait(questions, timeout=SETTLING_S)
+            self._count()
             if described := self._descriptions():
                 return described
             if not pending and not any(member.is_asked_again(questions) for member in self._members.values()):
@@ -99,11 +101,13 @@ class EndpointPool:
         tried: set[_Member] = set()
         failure: GatewayError | None = None
         while member := self._choose(tile, tried):
+            metrics.tiles_moved.add(bool(tried))
             tried.add(member)
             try:
                 return await member.upscale(tile)
             except UnavailableError as error:
                 member.eject()
+                self._count()
                 failure = error
             except RevisionChangedError as error:
                 member.forget(tile.model)
@@ -133,6 +137,12 @@ class EndpointPool:
             task = asyncio.create_task(members[address].leave())
             self._leaving[task] = members[address]
             task.add_done_callback(self._leaving.pop)
+
+    def _count(self) -> None:
+        """Tell how many get tiles, and how many do not."""
+        serving = sum(bool(member.models) for member in self._members.values())
+        metrics.endpoints.set(serving, {"state": "serving"})
+        metrics.endpoints.set(len(self._members) - serving, {"state": "away"})
 
     def _join(self, address: str) -> _Member:
         return _Member(address, self._connect(address))

@@ -23,6 +23,13 @@ class EmbeddedTritonError(StartupError):
     """Base of all errors of the embedded Triton."""
 
 
+class MetricsPortError(EmbeddedTritonError):
+    """The port that its metrics should be served at is taken."""
+
+    def __init__(self, *, port: int) -> None:
+        super().__init__(f"port {port} is taken; set HNDSR_TRITON_METRICS_PORT to a free one, or to 0")
+
+
 class UnsupportedPlatformError(EmbeddedTritonError):
     """The machine cannot run the server's binaries."""
 

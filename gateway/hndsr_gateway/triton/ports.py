@@ -7,6 +7,8 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hndsr_gateway.triton.errors import MetricsPortError
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -19,19 +21,26 @@ class Ports:
 
 
 @contextlib.contextmanager
-def reserved_ports() -> Iterator[Ports]:
-    """Two free ports, bound here for as long as the context lasts.
+def reserved_ports(*, metrics: int = 0) -> Iterator[Ports]:
+    """Two free ports, that of the metrics a given one unless it is 0, bound here for as long as the context lasts.
 
     The server binds its ports only after it has loaded all models. A bound socket that does not listen keeps them from
     being handed out again, yet lets the server bind them too, since both sides set SO_REUSEADDR.
+
+    Raises:
+        MetricsPortError: the given one is taken.
     """
     with contextlib.ExitStack() as stack:
-        numbers = [stack.enter_context(_bound_socket()).getsockname()[1] for _ in range(2)]
+        numbers = [stack.enter_context(_bound_socket(port)).getsockname()[1] for port in (0, metrics)]
         yield Ports(grpc=numbers[0], metrics=numbers[1])
 
 
-def _bound_socket() -> socket.socket:
+def _bound_socket(port: int) -> socket.socket:
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind((LOOPBACK, 0))
+    try:
+        bound.bind((LOOPBACK, port))
+    except OSError as error:
+        bound.close()
+        raise MetricsPortError(port=port) from error
     return bound

@@ -94,15 +94,29 @@ def exists(pid: int) -> bool:
     ],
 )
 def test_share_of_four_is_a_quarter_of_what_is_for_all(name: str, whole: int, part: int) -> None:
-    assert getattr(share(Settings(processes=4, **{name: whole}), "here:1"), name) == part
+    assert getattr(share(Settings(processes=4, **{name: whole}), "here:1", 0), name) == part
 
 
 def test_share_keeps_the_address_that_was_bound() -> None:
-    assert share(Settings(listen="127.0.0.1:0", processes=2), "127.0.0.1:4711").listen == "127.0.0.1:4711"
+    assert share(Settings(listen="127.0.0.1:0", processes=2), "127.0.0.1:4711", 0).listen == "127.0.0.1:4711"
+
+
+@pytest.mark.parametrize(
+    ("whole", "parts"),
+    [
+        ("", ["", ""]),
+        ("127.0.0.1:9464", ["127.0.0.1:9464", "127.0.0.1:9465"]),
+        ("[::1]:9464", ["[::1]:9464", "[::1]:9465"]),
+        ("127.0.0.1:0", ["127.0.0.1:0", "127.0.0.1:0"]),
+    ],
+)
+def test_share_has_a_port_for_its_metrics(whole: str, parts: list[str]) -> None:
+    settings = Settings(metrics_listen=whole, processes=2)
+    assert [share(settings, "here:1", number).metrics_listen for number in range(2)] == parts
 
 
 def test_order_is_read_as_it_was_written() -> None:
-    order = Order(share(Settings(processes=2, default_model="bicubic"), "127.0.0.1:4711"), {"key": "secret"})
+    order = Order(share(Settings(processes=2, default_model="bicubic"), "127.0.0.1:4711", 0), {"key": "secret"})
     assert Order.read(order.line()) == order
 
 
