@@ -17,7 +17,8 @@ CONTRACT := hndsr/v1/upscale.proto
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --root-user-action=ignore
 PIP_INSTALL_LOCKED := $(PIP_INSTALL) --no-deps --require-hashes
 
-# Variables of the targets: make demo IMAGE=photo.png SCALE=3.5, make test ARGS="-k plan", make lock UPGRADE=1
+# Variables of the targets: make demo IMAGE=photo.png SCALE=3.5, make test ARGS="-k plan", make lock UPGRADE=1,
+# make train DATA=images RELEASE=out/repository ABOUT="public domain"
 PYTHON ?=
 IMAGE ?=
 SCALE ?=
@@ -25,6 +26,8 @@ ARGS ?=
 DATA ?=
 MINUTES ?= 28
 INTO ?= out/training
+RELEASE ?=
+ABOUT ?=
 UPGRADE ?=
 
 .PHONY: help
@@ -48,13 +51,16 @@ check: lint types test ## Everything that must pass before a commit
 # Without npm the tests that need it are skipped.
 TESTED_WITH := $(DONE)/own $(DONE)/dev $(DONE)/torch $(if $(shell command -v npm),$(TOOLS) $(EXAMPLE))
 
+# Tests that start services share one process; the others go where there is room.
+SPREAD := --numprocesses auto --maxprocesses 4 --dist loadgroup
+
 .PHONY: test
 test: $(TESTED_WITH) ## Run the tests, with a real Triton (ARGS= for pytest)
-	@$(BIN)/python -m pytest -m "not slow and not gpu" $(ARGS)
+	@$(BIN)/python -m pytest $(SPREAD) -m "not slow and not gpu" $(ARGS)
 
 .PHONY: test-all
-test-all: $(TESTED_WITH) ## Run the slow tests as well; only those that need a GPU are left out
-	@$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+test-all: $(TESTED_WITH) $(DONE)/dvc ## Run the slow tests as well; only those that need a GPU are left out
+	@$(BIN)/python -m pytest $(SPREAD) -m "not gpu" $(ARGS)
 
 .PHONY: chaos
 chaos: $(TESTED_WITH) ## Kill processes while images are upscaled, round after round (ROUNDS=, SEED=)
@@ -125,11 +131,19 @@ docs: $(DONE)/own $(DONE)/proto ## Write the reference pages anew from the code 
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; $(call write_pages,$$folder,docs)
 
 .PHONY: train
-train: $(DONE)/own $(DONE)/dev $(DONE)/torch ## Train on the images in DATA for MINUTES, and measure the result (INTO=, ARGS= for the run)
+train: $(DONE)/own $(DONE)/dev $(DONE)/torch ## Train on the images in DATA for MINUTES, measure, release (INTO=, RELEASE=, ABOUT=)
 	@test -n "$(DATA)" || { echo "say where the images are: make train DATA=FOLDER MINUTES=28" >&2; exit 1; }
-	@$(BIN)/hndsr-train prepare $(DATA) --into "$(INTO)/data"
+	@test -z "$(RELEASE)" || test -n "$(ABOUT)" || { \
+		echo "say what the images are, and under which licence: make train RELEASE=FOLDER ABOUT=TEXT" >&2; exit 1; }
+	@$(BIN)/hndsr-train prepare $(DATA) --into "$(INTO)/data" $(PREPARE_ARGS)
 	@$(BIN)/hndsr-train run --manifest "$(INTO)/data/manifest.jsonl" --minutes $(MINUTES) --into "$(INTO)/run" $(ARGS)
-	@$(BIN)/hndsr-train evaluate --manifest "$(INTO)/data/manifest.jsonl" --weights "$(INTO)/run/weights" --into "$(INTO)/evaluation"
+	@$(BIN)/hndsr-train evaluate --manifest "$(INTO)/data/manifest.jsonl" --weights "$(INTO)/run/weights" --into "$(INTO)/evaluation" $(EVALUATE_ARGS)
+	@test -z "$(RELEASE)" || $(BIN)/hndsr-train release "$(INTO)/run" --set "test=$(INTO)/data/manifest.jsonl" \
+		--data "$(ABOUT)" --into "$(RELEASE)" --engine auto $(RELEASE_ARGS)
+
+.PHONY: pipeline
+pipeline: $(DONE)/own $(DONE)/dev $(DONE)/torch $(DONE)/dvc ## From the images of params.yaml to a release, by DVC: only what changed (ARGS= for dvc repro)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" .venv/dvc/bin/dvc repro $(ARGS)
 
 .PHONY: export
 export: $(DONE)/own $(DONE)/dev $(DONE)/torch ## Write the ONNX graphs, and seal manifests and probes
@@ -155,6 +169,7 @@ lock: $(DONE)/dev ## Resolve the locks anew; pins stay unless UPGRADE=1
 	@cp requirements/dev.lock requirements/serve.lock
 	@$(subst --upgrade,,$(COMPILE_OWN)) requirements/serve.in --extra embedded --extra demo --extra geo --extra openvino -o requirements/serve.lock
 	@$(COMPILE) requirements/proto.in -o requirements/proto.lock
+	@$(COMPILE) requirements/dvc.in -o requirements/dvc.lock
 
 .PHONY: clean
 clean: ## Remove caches and built wheels; .venv stays
@@ -218,6 +233,12 @@ $(DONE)/proto: requirements/proto.lock $(DONE)/venv
 	@echo "installing the generator of the stubs"
 	@test -x .venv/proto/bin/python || $(BIN)/python -m venv .venv/proto
 	@$(subst $(BIN),.venv/proto/bin,$(PIP_INSTALL_LOCKED)) -r $<
+	@touch $@
+
+$(DONE)/dvc: requirements/dvc.lock $(DONE)/venv
+	@echo "installing DVC"
+	@test -x .venv/dvc/bin/python || $(BIN)/python -m venv .venv/dvc
+	@$(subst $(BIN),.venv/dvc/bin,$(PIP_INSTALL_LOCKED)) -r $<
 	@touch $@
 
 %/node_modules/.package-lock.json: %/package-lock.json
