@@ -84,6 +84,7 @@ class HealthMonitor:
             if facts not in served:
                 metrics.model_info.set(0, facts)
         for facts in served:
+            metrics.begin_tiles(facts["model"])
             metrics.model_info.set(1, facts)
         self._told = served
 

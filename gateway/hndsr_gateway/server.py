@@ -18,11 +18,12 @@ from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.errors import StartupError
 from hndsr_gateway.hosting import UnknownDefaultModelError, embedded_instances, embedded_options, region_pool
 from hndsr_gateway.images.pool import ImageWorkers
-from hndsr_gateway.interceptors import CallInterceptor, ErrorInterceptor
+from hndsr_gateway.interceptors import METHODS, CallInterceptor, ErrorInterceptor
 from hndsr_gateway.monitor import MAX_WATCHERS, SERVICE, HealthMonitor, HealthServicer
 from hndsr_gateway.service import UpscaleService
 from hndsr_gateway.servicer import UpscaleServicer, add_to_server
 from hndsr_gateway.settings import Settings
+from hndsr_gateway.telemetry import metrics
 from hndsr_gateway.triton.client import TritonBackend
 from hndsr_gateway.triton.embedded import EmbeddedTriton
 from hndsr_gateway.triton.endpoints import EndpointPool
@@ -162,6 +163,7 @@ async def serving(backend: TileBackend, images: ImageWorkers, settings: Settings
     catalogue = Catalogue(backend, default_model=settings.default_model, chosen=chosen)
     health_servicer = HealthServicer()
     monitor = HealthMonitor(catalogue, health_servicer, interval_s=settings.health_interval_s)
+    metrics.begin_calls(METHODS)
     await monitor.set_serving(serving=False)
     server = _server(settings)
     service = UpscaleService(backend, catalogue, images, settings)

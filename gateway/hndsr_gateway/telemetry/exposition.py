@@ -5,10 +5,8 @@ Source: OpenMetrics 1.0; OpenTelemetry specification, "Prometheus and OpenMetric
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import (
@@ -26,8 +24,9 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
+from hndsr_gateway.telemetry.memory import memory_bytes
+
 UNITS = {"s": "seconds", "By": "bytes"}
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 class PrometheusEndpoint(AbstractContextManager["PrometheusEndpoint"]):
@@ -70,22 +69,18 @@ class _Counted(Collector):
             for scope in resource.scope_metrics:
                 for metric in scope.metrics:
                     yield _family(metric)
-        limit = GaugeMetricFamily("hndsr_memory_limit_bytes", "What memory this process may have with its neighbours.")
-        limit.add_metric([], memory_limit_bytes())
-        yield limit
+        memory = memory_bytes()
+        for name, value, meaning in (
+            ("hndsr_memory_used_bytes", memory.used, "What its control group, or the machine, uses and cannot drop."),
+            ("hndsr_memory_limit_bytes", memory.limit, "What its control group may use, or the machine's memory."),
+        ):
+            family = GaugeMetricFamily(name, meaning)
+            family.add_metric([], value)
+            yield family
 
     def describe(self) -> Sequence[Family]:
         """Nothing is known before it is counted."""
         return ()
-
-
-def memory_limit_bytes() -> int:
-    """The control group's limit, or the machine's memory."""
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for path in CGROUP_LIMITS:
-        with suppress(OSError, ValueError):
-            return min(whole, int(Path(path).read_text(encoding="ascii")))
-    return whole
 
 
 def _family(metric: Metric) -> Family:

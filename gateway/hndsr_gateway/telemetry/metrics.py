@@ -6,6 +6,8 @@ each: methods, status codes, reasons, models. Names as Prometheus shows them are
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from opentelemetry import metrics
 
 _LATENCY_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
@@ -55,3 +57,32 @@ endpoints = _meter.create_gauge("hndsr.endpoints", "{endpoint}", "Tritons that g
 ready = _meter.create_gauge("hndsr.ready", "1", "Whether the models answer, as health checks are told.")
 model_info = _meter.create_gauge("hndsr.model_info", "1", "1 for each model and revision that is served, else 0.")
 build_info = _meter.create_gauge("hndsr.build_info", "1", "1; the gateway's version is its attribute.")
+
+EXPECTED_ENDS = (
+    ("OK", ""),
+    ("INTERNAL", "INTERNAL"),
+    ("UNAVAILABLE", "BACKEND_UNAVAILABLE"),
+    ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"),
+    ("RESOURCE_EXHAUSTED", "OVERLOADED"),
+)
+"""Codes and reasons that alerts look at."""
+
+
+def begin_calls(methods: Collection[str]) -> None:
+    """Begin to count calls at 0: the rate of a series knows nothing of what it begins with."""
+    for method in methods:
+        for code, reason in EXPECTED_ENDS:
+            requests.add(0, {"method": method, "code": code, "reason": reason})
+    tiles_moved.add(0)
+    ready.set(0)
+    for state in ("serving", "away"):
+        endpoints.set(0, {"state": state})
+
+
+def begin_tiles(model: str) -> None:
+    """Begin to count a model's tiles at 0."""
+    for outcome in ("done", "failed", "cancelled"):
+        tiles.add(0, {"model": model, "outcome": outcome})
+    for source in ("computed", "cached", "empty"):
+        windows.add(0, {"model": model, "source": source})
+    target_pixels.add(0, {"model": model})
