@@ -19,11 +19,20 @@ def connect(arguments: argparse.Namespace, *, shown: bool) -> Client:
     if arguments.embedded and (arguments.tls or arguments.ca or arguments.metadata):
         raise ArgumentError("--tls, --ca and --metadata go with --target, not with --embedded")
     if not arguments.embedded:
-        return Client(
-            arguments.target, timeout_s=arguments.timeout, tls=_tls(arguments), metadata=dict(arguments.metadata)
-        )
+        return remote(arguments)
     with waiting("starting a gateway on this machine", shown=shown):
         return Client.embedded(timeout_s=arguments.timeout)
+
+
+def remote(arguments: argparse.Namespace, **options: Any) -> Client:
+    """The client of the service that is named, with options of `Client` that no argument says."""
+    return Client(
+        arguments.target,
+        timeout_s=arguments.timeout,
+        tls=_tls(arguments),
+        metadata=dict(arguments.metadata),
+        **options,
+    )
 
 
 def given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:

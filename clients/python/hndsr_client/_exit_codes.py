@@ -18,7 +18,7 @@ from hndsr_client.errors import (
     UnavailableError,
 )
 
-OK, UNFORESEEN, USAGE, REFUSED, UNAVAILABLE, DEADLINE, LOCAL_FILE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
+OK, UNFORESEEN, USAGE, REFUSED, UNAVAILABLE, DEADLINE, LOCAL_FILE, WRONG_ANSWER, INTERRUPTED = *range(8), 130
 # The nearest ancestor wins.
 EXIT_CODES: dict[type[BaseException], int] = {
     HndsrError: UNFORESEEN,

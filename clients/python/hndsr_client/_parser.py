@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hndsr_client import _commands, _raster_commands
+from hndsr_client import _commands, _probe_command, _raster_commands
 from hndsr_client._core.files import EXTENSIONS
 from hndsr_client._exit_codes import (
     DEADLINE,
@@ -21,7 +21,9 @@ from hndsr_client._exit_codes import (
     UNAVAILABLE,
     UNFORESEEN,
     USAGE,
+    WRONG_ANSWER,
 )
+from hndsr_client._probe import BICUBIC
 from hndsr_client._raster_parser import PathsParser, add_pixels, add_writing
 
 TARGET_VARIABLE = "HNDSR_TARGET"
@@ -40,6 +42,7 @@ exit codes:
   {UNAVAILABLE}    the service cannot be reached or cannot answer now
   {DEADLINE}    the time allowed by --timeout passed
   {LOCAL_FILE}    a file on this machine cannot be read or written, or the destination exists
+  {WRONG_ANSWER}    the service answered wrong bytes (hndsr probe)
   {INTERRUPTED}  interrupted by Ctrl-C
 """
 UPSCALE_USAGE = """\
@@ -68,6 +71,13 @@ ones: hndsr upscale SRC [SRC ...] FOLDER/
 exit code: 0 if no file failed, else that of the failure which a second try is least likely to mend, in the order
 {", ".join(map(str, TELLING[:-1]))}. What they mean: hndsr --help
 """
+PROBE_EPILOG = f"""\
+A built-in image of 16 x 16 px is upscaled by 2, in a call that is not tried again. What {BICUBIC} answers is compared
+with what it must answer; what another model answers with what it streams, and its revision with the one described.
+
+exit code: 0 if all is well, {WRONG_ANSWER} if it answered wrong bytes, else as hndsr --help says; with --listen 0,
+when SIGTERM has come
+"""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -79,13 +89,16 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"hndsr {version('hndsr-client')}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=PathsParser)
+    commands = parser.add_subparsers(
+        title="commands", dest="command", required=True, metavar="COMMAND", parser_class=PathsParser
+    )
     _add_upscale(commands)
     _add_batch(commands)
     _add_compare(commands)
     _add_plan(commands)
     _add_verify(commands)
     _add_info(commands)
+    _add_probe(commands)
     return parser
 
 
@@ -225,6 +238,23 @@ def _add_info(commands: argparse._SubParsersAction[PathsParser]) -> None:
     _add_connection(parser)
 
 
+def _add_probe(commands: argparse._SubParsersAction[PathsParser]) -> None:
+    parser = _subparser(
+        commands, "probe", help="check that the service answers, and answers the right bytes", epilog=PROBE_EPILOG
+    )
+    parser.add_argument("service", metavar="TARGET", nargs="?", help="the service, HOST:PORT; the same as --target")
+    _add_target(parser)
+    parser.set_defaults(run=_probe_command.run, target=None, default_target=_default_target())
+    parser.add_argument("--model", metavar="NAME", default=BICUBIC, help=f"model (default {BICUBIC})")
+    _add_way(parser)
+    parser.add_argument(
+        "--timeout", type=float, default=10.0, metavar="S", help="seconds that the probe may take (default 10)"
+    )
+    parser.add_argument("--listen", metavar="HOST:PORT", help="probe until SIGTERM, and serve metrics for Prometheus")
+    parser.add_argument("--interval", type=float, metavar="S", help="seconds from probe to probe (default 30)")
+    parser.add_argument("--json", "--json-lines", action="store_true", help="print a line of JSON for each probe")
+
+
 def _add_parameters(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how to upscale")
     group.add_argument("--scale", default="4", metavar="S", help="target px per source px: 4, 3.14, 22/7 (default 4)")
@@ -268,13 +298,29 @@ def _add_connection(
     """Add where to upscale, and the group of what is printed for programs."""
     group = parser.add_argument_group("where to upscale")
     where = group.add_mutually_exclusive_group()
+    _add_target(where)
+    where.add_argument("--embedded", action="store_true", help="start a gateway on this machine for this command")
+    _add_way(group)
+    group.add_argument("--timeout", type=float, metavar="S", help="seconds that a call may take (default: any)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help=json_help)
+    return form
+
+
+def _add_target(where: argparse.ArgumentParser | argparse._MutuallyExclusiveGroup) -> None:
     where.add_argument(
         "--target",
         metavar="HOST:PORT",
-        default=os.environ.get(TARGET_VARIABLE) or DEFAULT_TARGET,
+        default=_default_target(),
         help=f"the service (default: {TARGET_VARIABLE}, else {DEFAULT_TARGET})",
     )
-    where.add_argument("--embedded", action="store_true", help="start a gateway on this machine for this command")
+
+
+def _default_target() -> str:
+    return os.environ.get(TARGET_VARIABLE) or DEFAULT_TARGET
+
+
+def _add_way(group: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     group.add_argument("--tls", action="store_true", help="encrypt the way to --target")
     group.add_argument("--ca", metavar="FILE", help="certificates (PEM) of who may vouch for it; implies --tls")
     group.add_argument(
@@ -285,10 +331,6 @@ def _add_connection(
         default=[],
         help="sent beside every request to --target; may be repeated",
     )
-    group.add_argument("--timeout", type=float, metavar="S", help="seconds that a call may take (default: any)")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help=json_help)
-    return form
 
 
 def _subparser(commands: argparse._SubParsersAction[PathsParser], name: str, **words: Any) -> PathsParser:

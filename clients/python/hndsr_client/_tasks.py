@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -37,12 +38,15 @@ async def to_the_end(
 ) -> ResultT:
     """Read an answer in a thread; a task that is cancelled ends after the thread, so that no file appears later.
 
+    The thread sees the task's context, and so the span that is current.
+
     Args:
         read: What the thread calls.
         response: What it is called with.
         on_cancel: May make the thread end sooner.
     """
-    reading = asyncio.get_running_loop().run_in_executor(None, read, response)
+    context = contextvars.copy_context()
+    reading = asyncio.get_running_loop().run_in_executor(None, lambda: context.run(read, response))
     try:
         return await asyncio.shield(reading)
     except asyncio.CancelledError:

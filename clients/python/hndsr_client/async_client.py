@@ -23,6 +23,7 @@ from hndsr_client._core.parameters import UpscaleParameters, build_parameters, s
 from hndsr_client._core.pixels import Mask
 from hndsr_client._core.requests import FileFormat, SampleType
 from hndsr_client._core.retries import Attempts
+from hndsr_client._core.tracing import Attempt, Operation
 from hndsr_client._geo import geo
 from hndsr_client._raster.choices import RasterSource, RasterTarget
 from hndsr_client._raster.results import RasterPlan, RasterProgress, RasterResult
@@ -136,7 +137,7 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
 
     async def info(self, *, timeout_s: float | None = None) -> ServiceInfo:
         """The models being served, with their scales and defaults, and the server's limits."""
-        return await self._run(calls.info, timeout_s)
+        return await self._run("info", calls.info, timeout_s)
 
     @spelled_out
     async def plan(
@@ -156,7 +157,7 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         call = partial(
             calls.plan, height_px, width_px, sample_type=sample_type, cores_per_tile=cores_per_tile, **parameters
         )
-        return await self._run(call, timeout_s)
+        return await self._run("plan", call, timeout_s)
 
     @spelled_out
     async def upscale(
@@ -173,7 +174,8 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         Raises:
             LocalFileError: An image file cannot be read.
         """
-        return await self._run(partial(calls.upscale, image, mask=mask, reference=reference, **parameters), timeout_s)
+        call = partial(calls.upscale, image, mask=mask, reference=reference, **parameters)
+        return await self._run("upscale", call, timeout_s)
 
     @spelled_out
     async def upscale_encoded(
@@ -203,7 +205,7 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
             reference=reference,
             **parameters,
         )
-        return await self._run(call, timeout_s)
+        return await self._run("upscale encoded", call, timeout_s)
 
     @spelled_out
     async def upscale_file(
@@ -238,7 +240,7 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
             reference=reference,
             **parameters,
         )
-        return await self._run(call, timeout_s)
+        return await self._run("upscale file", call, timeout_s)
 
     async def compare(
         self, image: Image, reference: Image, *, data_range: float | None = None, timeout_s: float | None = None
@@ -256,7 +258,7 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
             ArgumentError: The data range is no number above 0.
             LocalFileError: An image file cannot be read.
         """
-        return await self._run(partial(calls.compare, image, reference, data_range=data_range), timeout_s)
+        return await self._run("compare", partial(calls.compare, image, reference, data_range=data_range), timeout_s)
 
     @spelled_out
     async def upscale_array(
@@ -285,11 +287,12 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
             JobError: The job is in use, was begun for something else, or from other pixels.
             LocalFileError: A file cannot be read or written, or there is no room for it.
         """
-        request = build_parameters(**parameters)
-        order = Order(source, request, mask, sink, mask_sink, job, overwrite, resume, cores_per_tile)
-        way = self._way(timeout_s)
-        recovery = Recovery(self._retry, way.attempts, patience_s=patience_s)
-        return await deliver(partial(Delivery, order, recovery), way, on_progress)
+        with self._operation("upscale array").current() as operation:
+            request = build_parameters(**parameters)
+            order = Order(source, request, mask, sink, mask_sink, job, overwrite, resume, cores_per_tile)
+            way = self._way(timeout_s, operation)
+            recovery = Recovery(self._retry, way.attempts, patience_s=patience_s)
+            return await deliver(partial(Delivery, order, recovery), way, on_progress)
 
     @spelled_out
     def stream_tiles(
@@ -306,10 +309,10 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
 
         All as in `Client.stream_tiles`; the source is opened when the stream is entered.
         """
-        way = self._way(timeout_s)
+        way = self._way(timeout_s, self._operation("stream tiles"))
         recovery = Recovery(self._retry, way.attempts, patience_s=patience_s)
         order = Order(source, build_parameters(**parameters), mask=mask, cores_per_tile=cores_per_tile)
-        return AsyncTileStream(partial(order.scene, recovery), way)
+        return AsyncTileStream(partial(order.scene, recovery), way, way.operation.lasting())
 
     @spelled_out
     async def upscale_raster(
@@ -329,11 +332,12 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
 
         Files are read and written in threads; a task that is cancelled leaves a job that can be gone on with.
         """
-        driver = geo("tasks")
-        order = driver.order_of(source, target, parameters, job=job, resume=resume, cores_per_tile=cores_per_tile)
-        way = self._way(timeout_s)
-        recovery = partial(Recovery, self._retry, way.attempts, patience_s=patience_s)
-        return await driver.upscale(order, self, way, recovery, on_progress)
+        with self._operation("upscale raster").current() as operation:
+            driver = geo("tasks")
+            order = driver.order_of(source, target, parameters, job=job, resume=resume, cores_per_tile=cores_per_tile)
+            way = self._way(timeout_s, operation)
+            recovery = partial(Recovery, self._retry, way.attempts, patience_s=patience_s)
+            return await driver.upscale(order, self, way, recovery, on_progress)
 
     @spelled_out
     async def plan_raster(
@@ -348,28 +352,39 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         **parameters: Unpack[UpscaleParameters],
     ) -> RasterPlan:
         """What upscaling a raster would take: `Client.plan_raster` for asyncio."""
-        driver = geo("tasks")
-        order = driver.order_of(source, target, parameters, job=job, cores_per_tile=cores_per_tile)
-        way = self._way(timeout_s)
-        recovery = Recovery(self._retry, way.attempts, patience_s=0)
-        return await driver.plan(order, self, way, recovery, measured=measured)
+        with self._operation("plan raster").current() as operation:
+            driver = geo("tasks")
+            order = driver.order_of(source, target, parameters, job=job, cores_per_tile=cores_per_tile)
+            way = self._way(timeout_s, operation)
+            recovery = Recovery(self._retry, way.attempts, patience_s=0)
+            return await driver.plan(order, self, way, recovery, measured=measured)
 
-    async def _run(self, make: Callable[[], Call[ResultT]], timeout_s: float | None) -> ResultT:
-        call = await asyncio.to_thread(make)
-        attempts = self._connection.attempts(timeout_s)
-        while True:
-            try:
-                response = await self._attempt(call, attempts)
-            except ServiceError as failure:  # noqa: PERF203  a call is slower than any loop
-                pause_s = attempts.pause_s(failure)
-                if pause_s is None or await self._is_closed_within(pause_s):
-                    raise
-            else:
-                attempts.succeed()
-                return await to_the_end(call.read, response)
+    async def _run(self, name: str, make: Callable[[], Call[ResultT]], timeout_s: float | None) -> ResultT:
+        with self._operation(name).current() as operation:
+            call = await asyncio.to_thread(make)
+            operation.asked(call.request)
+            attempts = self._connection.attempts(timeout_s)
+            while True:
+                try:
+                    response = await self._attempt(call, attempts, operation)
+                except ServiceError as failure:  # noqa: PERF203  a call is slower than any loop
+                    pause_s = attempts.pause_s(failure)
+                    if pause_s is None or await self._is_closed_within(pause_s):
+                        raise
+                else:
+                    attempts.succeed()
+                    operation.answered(response)
+                    return await to_the_end(call.read, response)
 
-    async def _attempt(self, call: Call[Any], attempts: Attempts) -> Any:
-        metadata = await self._asked_metadata(attempts)
+    async def _attempt(self, call: Call[Any], attempts: Attempts, operation: Operation) -> Any:
+        with operation.attempt(call.method, attempts.number) as attempt:
+            attempt.sent(call.request)
+            response = await self._answer(call, attempts, attempt)
+            attempt.received(response)
+            return response
+
+    async def _answer(self, call: Call[Any], attempts: Attempts, attempt: Attempt) -> Any:
+        metadata = attempt.injected(await self._asked_metadata(attempts))
         self._connection.check_open(attempts)
         try:
             return await self._method(call.method)(call.request, timeout=attempts.remaining_s(), metadata=metadata)
@@ -381,11 +396,15 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
                 raise
             raise await self._failure(error, attempts) from None
 
-    def _way(self, timeout_s: float | None) -> AsyncWay:
-        return AsyncWay(self._open_stream, self._failure, self._is_closed_within, self._connection.attempts(timeout_s))
+    def _operation(self, name: str) -> Operation:
+        return Operation(name, self._connection.target)
 
-    async def _open_stream(self, attempts: Attempts) -> Any:
-        metadata = await self._asked_metadata(attempts)
+    def _way(self, timeout_s: float | None, operation: Operation) -> AsyncWay:
+        attempts = self._connection.attempts(timeout_s)
+        return AsyncWay(self._open_stream, self._failure, self._is_closed_within, attempts, operation)
+
+    async def _open_stream(self, attempts: Attempts, attempt: Attempt) -> Any:
+        metadata = attempt.injected(await self._asked_metadata(attempts))
         self._connection.check_open(attempts)
         return self._method("UpscaleStream")(timeout=attempts.remaining_s(), metadata=metadata)
 

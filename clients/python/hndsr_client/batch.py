@@ -20,6 +20,7 @@ from typing_extensions import Unpack
 
 from hndsr_client._core.calls import FileOptions
 from hndsr_client._core.requests import FileFormat
+from hndsr_client._core.tracing import Operation
 from hndsr_client._destinations import AnyPath, Destinations, Job, plan_jobs
 from hndsr_client.async_client import AsyncClient
 from hndsr_client.client import Client
@@ -94,7 +95,8 @@ def upscale_files(
         LocalFileError: The folder cannot be made.
     """
     batch = _Batch(format, max_concurrency, overwrite, skip_existing, on_outcome, options)
-    return _outcomes(client, batch, _Jobs(plan_jobs(sources, into, file_format=format, suffix=suffix)))
+    jobs = _Jobs(plan_jobs(sources, into, file_format=format, suffix=suffix))
+    return _outcomes(client, batch, jobs, Operation("upscale files"))
 
 
 def async_upscale_files(
@@ -123,7 +125,7 @@ def async_upscale_files(
     """
     batch = _Batch(format, max_concurrency, overwrite, skip_existing, on_outcome, options)
     plan = partial(plan_jobs, sources, into, file_format=format, suffix=suffix)
-    return _async_outcomes(client, batch, plan)
+    return _async_outcomes(client, batch, plan, Operation("upscale files"))
 
 
 @dataclass(frozen=True)
@@ -200,22 +202,23 @@ class _Work(AbstractContextManager["_Work"]):
         return FileOutcome(self._job.source, self._job.destination, self.metadata, self._error, elapsed_s)
 
 
-def _outcomes(client: Client, batch: _Batch, jobs: _Jobs) -> Generator[FileOutcome, None, None]:
+def _outcomes(client: Client, batch: _Batch, jobs: _Jobs, operation: Operation) -> Generator[FileOutcome, None, None]:
     executor = ThreadPoolExecutor(batch.max_concurrency, thread_name_prefix="hndsr-batch")
     running: set[Future[FileOutcome]] = set()
-    try:
-        # The next source, which may be long in coming, is asked for when all that has ended is told.
-        while (job := jobs.take()) is not None:
-            running.add(executor.submit(_upscale, client, batch, job))
-            timeout_s = 0 if len(running) < batch.max_concurrency else None
-            done, running = wait(running, timeout_s, return_when=FIRST_COMPLETED)
-            for future in done:
+    with operation.lasting():
+        try:
+            # The next source, which may be long in coming, is asked for when all that has ended is told.
+            while (job := jobs.take()) is not None:
+                running.add(executor.submit(operation.run, _upscale, client, batch, job))
+                timeout_s = 0 if len(running) < batch.max_concurrency else None
+                done, running = wait(running, timeout_s, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield batch.tell(future.result())
+            for future in as_completed(running):
                 yield batch.tell(future.result())
-        for future in as_completed(running):
-            yield batch.tell(future.result())
-    finally:
-        executor.shutdown(wait=False)
-    jobs.end()
+        finally:
+            executor.shutdown(wait=False)
+        jobs.end()
 
 
 def _upscale(client: Client, batch: _Batch, job: Job) -> FileOutcome:
@@ -228,23 +231,28 @@ def _upscale(client: Client, batch: _Batch, job: Job) -> FileOutcome:
 
 
 async def _async_outcomes(
-    client: AsyncClient, batch: _Batch, plan: Callable[[], Iterator[Job]]
+    client: AsyncClient, batch: _Batch, plan: Callable[[], Iterator[Job]], operation: Operation
 ) -> AsyncGenerator[FileOutcome, None]:
-    jobs, turn = _Jobs(await asyncio.to_thread(plan)), asyncio.Lock()
-    running = {asyncio.create_task(_async_upscale(client, batch, jobs, turn)) for _ in range(batch.max_concurrency)}
-    done: set[asyncio.Task[FileOutcome | None]] = set()
-    try:
-        while running:
-            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            outcomes = [outcome for task in done if (outcome := task.result()) is not None]
-            for outcome in outcomes:
-                yield batch.tell(outcome)
-            running |= {asyncio.create_task(_async_upscale(client, batch, jobs, turn)) for _ in outcomes}
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, *done, return_exceptions=True)
-    jobs.end()
+    with operation.lasting():
+        jobs, turn = _Jobs(await asyncio.to_thread(plan)), asyncio.Lock()
+
+        def begun() -> asyncio.Task[FileOutcome | None]:
+            return operation.run(lambda: asyncio.create_task(_async_upscale(client, batch, jobs, turn)))
+
+        running = {begun() for _ in range(batch.max_concurrency)}
+        done: set[asyncio.Task[FileOutcome | None]] = set()
+        try:
+            while running:
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                outcomes = [outcome for task in done if (outcome := task.result()) is not None]
+                for outcome in outcomes:
+                    yield batch.tell(outcome)
+                running |= {begun() for _ in outcomes}
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, *done, return_exceptions=True)
+        jobs.end()
 
 
 async def _async_upscale(client: AsyncClient, batch: _Batch, jobs: _Jobs, turn: asyncio.Lock) -> FileOutcome | None:

@@ -10,11 +10,20 @@ from pathlib import Path
 
 from hndsr_client._exit_codes import INTERRUPTED, LOCAL_FILE, OK, exit_code
 from hndsr_client._messages import error_message
+from hndsr_client._otel import exporting
 from hndsr_client.errors import HndsrError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    try:
+        with exporting("hndsr-cli", _warn):
+            return _ended(arguments)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+
+
+def _ended(arguments: Sequence[str] | None) -> int:
     try:
         return _run(arguments)
     except HndsrError as error:
@@ -26,11 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    from hndsr_client._parser import make_parser  # noqa: PLC0415  gRPC takes long to import, and may be interrupted
+    from hndsr_client._core.tracing import Operation  # noqa: PLC0415  gRPC takes long to import, and may be interrupted
+    from hndsr_client._parser import make_parser  # noqa: PLC0415
 
     _prepare_streams()
     namespace = make_parser().parse_args(arguments)
-    code = namespace.run(namespace)
+    with Operation(f"hndsr {namespace.command}").current():
+        code = namespace.run(namespace)
     if sys.stdout is not None:
         sys.stdout.flush()
     return OK if code is None else int(code)
@@ -42,6 +53,12 @@ def _prepare_streams() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  it stays open
+
+
+def _warn(message: str) -> None:
+    # A standard error that was closed before the start is None until the command runs.
+    if sys.stderr is not None:
+        sys.stderr.write(f"hndsr: warning: {message}\n")
 
 
 def _fail(message: str, code: int) -> int:

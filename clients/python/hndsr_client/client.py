@@ -22,6 +22,7 @@ from hndsr_client._core.parameters import UpscaleParameters, build_parameters, s
 from hndsr_client._core.pixels import Mask
 from hndsr_client._core.requests import FileFormat, SampleType
 from hndsr_client._core.retries import Attempts
+from hndsr_client._core.tracing import Attempt, Operation
 from hndsr_client._geo import geo
 from hndsr_client._raster.choices import RasterSource, RasterTarget
 from hndsr_client._raster.results import RasterPlan, RasterProgress, RasterResult
@@ -145,7 +146,7 @@ class Client(AbstractContextManager["Client"]):
 
     def info(self, *, timeout_s: float | None = None) -> ServiceInfo:
         """The models being served, with their scales and defaults, and the server's limits."""
-        return self._run(calls.info(), timeout_s)
+        return self._run("info", calls.info, timeout_s)
 
     @spelled_out
     def plan(
@@ -163,8 +164,10 @@ class Client(AbstractContextManager["Client"]):
         The sample type is the source's, where it is known. The cores along each side of a tile, 1 to 16, are the
         server's choice unless given; who goes on with a job gives those of its plan. Both are part of the digest.
         """
-        call = calls.plan(height_px, width_px, sample_type=sample_type, cores_per_tile=cores_per_tile, **parameters)
-        return self._run(call, timeout_s)
+        call = partial(
+            calls.plan, height_px, width_px, sample_type=sample_type, cores_per_tile=cores_per_tile, **parameters
+        )
+        return self._run("plan", call, timeout_s)
 
     @spelled_out
     def upscale(
@@ -185,7 +188,8 @@ class Client(AbstractContextManager["Client"]):
         Raises:
             LocalFileError: An image file cannot be read.
         """
-        return self._run(calls.upscale(image, mask=mask, reference=reference, **parameters), timeout_s)
+        call = partial(calls.upscale, image, mask=mask, reference=reference, **parameters)
+        return self._run("upscale", call, timeout_s)
 
     @spelled_out
     def upscale_encoded(
@@ -207,10 +211,17 @@ class Client(AbstractContextManager["Client"]):
         Raises:
             LocalFileError: An image file cannot be read.
         """
-        call = calls.upscale_encoded(
-            image, mask=mask, format=format, quality=quality, lossless=lossless, reference=reference, **parameters
+        call = partial(
+            calls.upscale_encoded,
+            image,
+            mask=mask,
+            format=format,
+            quality=quality,
+            lossless=lossless,
+            reference=reference,
+            **parameters,
         )
-        return self._run(call, timeout_s)
+        return self._run("upscale encoded", call, timeout_s)
 
     @spelled_out
     def upscale_file(
@@ -236,7 +247,8 @@ class Client(AbstractContextManager["Client"]):
             DestinationError: The destination exists and `overwrite` is not set, or it is the source itself.
             LocalFileError: A file cannot be read or the destination cannot be written; nothing is left of it.
         """
-        call = calls.upscale_file(
+        call = partial(
+            calls.upscale_file,
             source,
             destination,
             overwrite=overwrite,
@@ -246,7 +258,7 @@ class Client(AbstractContextManager["Client"]):
             reference=reference,
             **parameters,
         )
-        return self._run(call, timeout_s)
+        return self._run("upscale file", call, timeout_s)
 
     def compare(
         self, image: Image, reference: Image, *, data_range: float | None = None, timeout_s: float | None = None
@@ -264,7 +276,7 @@ class Client(AbstractContextManager["Client"]):
             ArgumentError: The data range is no number above 0.
             LocalFileError: An image file cannot be read.
         """
-        return self._run(calls.compare(image, reference, data_range=data_range), timeout_s)
+        return self._run("compare", partial(calls.compare, image, reference, data_range=data_range), timeout_s)
 
     @spelled_out
     def upscale_array(
@@ -314,11 +326,12 @@ class Client(AbstractContextManager["Client"]):
             JobError: The job is in use, was begun for something else, or from other pixels.
             LocalFileError: A file cannot be read or written, or there is no room for it.
         """
-        request = build_parameters(**parameters)
-        order = Order(source, request, mask, sink, mask_sink, job, overwrite, resume, cores_per_tile)
-        way = self._way(timeout_s)
-        recovery = Recovery(self._retry, way.attempts, patience_s=patience_s)
-        return deliver(Delivery(order, recovery), way, on_progress)
+        with self._operation("upscale array").current() as operation:
+            request = build_parameters(**parameters)
+            order = Order(source, request, mask, sink, mask_sink, job, overwrite, resume, cores_per_tile)
+            way = self._way(timeout_s, operation)
+            recovery = Recovery(self._retry, way.attempts, patience_s=patience_s)
+            return deliver(Delivery(order, recovery), way, on_progress)
 
     @spelled_out
     def stream_tiles(
@@ -339,10 +352,10 @@ class Client(AbstractContextManager["Client"]):
         Raises:
             LocalFileError: The source cannot be read.
         """
-        way = self._way(timeout_s)
+        way = self._way(timeout_s, self._operation("stream tiles"))
         recovery = Recovery(self._retry, way.attempts, patience_s=patience_s)
         order = Order(source, build_parameters(**parameters), mask=mask, cores_per_tile=cores_per_tile)
-        return TileStream(order.scene(recovery), way)
+        return TileStream(order.scene(recovery), way, way.operation.lasting())
 
     @spelled_out
     def upscale_raster(
@@ -381,11 +394,12 @@ class Client(AbstractContextManager["Client"]):
             JobError: The job is in use, was begun for something else, or from other pixels.
             LocalFileError: A file cannot be read or written, or there is no room for it.
         """
-        driver = geo("blocking")
-        order = driver.order_of(source, target, parameters, job=job, resume=resume, cores_per_tile=cores_per_tile)
-        way = self._way(timeout_s)
-        recovery = partial(Recovery, self._retry, way.attempts, patience_s=patience_s)
-        return driver.upscale(order, self, way, recovery, on_progress)
+        with self._operation("upscale raster").current() as operation:
+            driver = geo("blocking")
+            order = driver.order_of(source, target, parameters, job=job, resume=resume, cores_per_tile=cores_per_tile)
+            way = self._way(timeout_s, operation)
+            recovery = partial(Recovery, self._retry, way.attempts, patience_s=patience_s)
+            return driver.upscale(order, self, way, recovery, on_progress)
 
     @spelled_out
     def plan_raster(
@@ -415,37 +429,51 @@ class Client(AbstractContextManager["Client"]):
             DestinationError: The target exists and is not to be overwritten, or it is the source itself.
             LocalFileError: The source cannot be read.
         """
-        driver = geo("blocking")
-        order = driver.order_of(source, target, parameters, job=job, cores_per_tile=cores_per_tile)
-        way = self._way(timeout_s)
-        recovery = Recovery(self._retry, way.attempts, patience_s=0)
-        return driver.plan(order, self, way, recovery, measured=measured)
+        with self._operation("plan raster").current() as operation:
+            driver = geo("blocking")
+            order = driver.order_of(source, target, parameters, job=job, cores_per_tile=cores_per_tile)
+            way = self._way(timeout_s, operation)
+            recovery = Recovery(self._retry, way.attempts, patience_s=0)
+            return driver.plan(order, self, way, recovery, measured=measured)
 
-    def _run(self, call: Call[ResultT], timeout_s: float | None) -> ResultT:
-        attempts = self._connection.attempts(timeout_s)
-        while True:
+    def _run(self, name: str, make: Callable[[], Call[ResultT]], timeout_s: float | None) -> ResultT:
+        with self._operation(name).current() as operation:
+            call = make()
+            operation.asked(call.request)
+            attempts = self._connection.attempts(timeout_s)
+            while True:
+                try:
+                    response = self._attempt(call, attempts, operation)
+                except ServiceError as failure:  # noqa: PERF203  a call is slower than any loop
+                    pause_s = attempts.pause_s(failure)
+                    if pause_s is None or self._closing.wait(pause_s):
+                        raise
+                else:
+                    attempts.succeed()
+                    operation.answered(response)
+                    return call.read(response)
+
+    def _attempt(self, call: Call[Any], attempts: Attempts, operation: Operation) -> Any:
+        with operation.attempt(call.method, attempts.number) as attempt:
+            attempt.sent(call.request)
+            metadata = attempt.injected(self._asked_metadata(attempts))
             try:
-                response = self._attempt(call, attempts)
-            except ServiceError as failure:  # noqa: PERF203  a call is slower than any loop
-                pause_s = attempts.pause_s(failure)
-                if pause_s is None or self._closing.wait(pause_s):
-                    raise
-            else:
-                attempts.succeed()
-                return call.read(response)
+                method = getattr(self._stub, call.method)
+                response = method(call.request, timeout=attempts.remaining_s(), metadata=metadata)
+            except CALL_ERRORS as error:
+                raise self._failure(error, attempts) from error
+            attempt.received(response)
+            return response
 
-    def _attempt(self, call: Call[Any], attempts: Attempts) -> Any:
-        metadata = self._asked_metadata(attempts)
-        try:
-            return getattr(self._stub, call.method)(call.request, timeout=attempts.remaining_s(), metadata=metadata)
-        except CALL_ERRORS as error:
-            raise self._failure(error, attempts) from error
+    def _operation(self, name: str) -> Operation:
+        return Operation(name, self._connection.target)
 
-    def _way(self, timeout_s: float | None) -> Way:
-        return Way(self._open_stream, self._failure, self._closing.wait, self._connection.attempts(timeout_s))
+    def _way(self, timeout_s: float | None, operation: Operation) -> Way:
+        attempts = self._connection.attempts(timeout_s)
+        return Way(self._open_stream, self._failure, self._closing.wait, attempts, operation)
 
-    def _open_stream(self, requests: Iterator[Any], attempts: Attempts) -> Any:
-        metadata = self._asked_metadata(attempts)
+    def _open_stream(self, requests: Iterator[Any], attempts: Attempts, attempt: Attempt) -> Any:
+        metadata = attempt.injected(self._asked_metadata(attempts))
         return self._stub.UpscaleStream(requests, timeout=attempts.remaining_s(), metadata=metadata)
 
     def _asked_metadata(self, attempts: Attempts) -> tuple[tuple[str, str], ...]:

@@ -86,7 +86,7 @@ def test_help_lists_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     listed = capsys.readouterr().out.partition("exit codes:")[2].splitlines()
-    assert [line.split()[0] for line in listed if line] == ["0", "1", "2", "3", "4", "5", "6", "130"]
+    assert [line.split()[0] for line in listed if line] == ["0", "1", "2", "3", "4", "5", "6", "7", "130"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_client._core.connection import CALL_ERRORS
 from hndsr_client._core.retries import Attempts
+from hndsr_client._core.tracing import Attempt, Operation
 from hndsr_client._stream.delivery import Delivery, OnProgress
 from hndsr_client._stream.scene import Scene, Stream
 from hndsr_client.errors import AnswerError, ServiceError, UnavailableError
@@ -27,10 +28,11 @@ MAX_SILENCE_S = 60.0
 class Way:
     """What a client knows of the way to a server."""
 
-    open: Callable[[Iterator[Any], Attempts], Any]
+    open: Callable[[Iterator[Any], Attempts, Attempt], Any]
     failure: Callable[[BaseException, Attempts], ServiceError]
     is_closed_within: Callable[[float], bool]
     attempts: Attempts
+    operation: Operation
 
 
 class TileStream(AbstractContextManager["TileStream"], Iterator[TargetTile]):
@@ -40,9 +42,15 @@ class TileStream(AbstractContextManager["TileStream"], Iterator[TargetTile]):
     used by `with`, so that leaving it ends the stream.
     """
 
-    def __init__(self, scene: Scene, way: Way) -> None:
-        """Nothing is sent before the plan or a tile is asked for."""
-        self._scene, self._way = scene, way
+    def __init__(self, scene: Scene, way: Way, within: AbstractContextManager[object] = nullcontext()) -> None:  # noqa: B008  stateless
+        """Nothing is sent before the plan or a tile is asked for.
+
+        Args:
+            scene: What is upscaled.
+            way: The way to the server.
+            within: Entered when it begins, and left when it ends.
+        """
+        self._scene, self._way, self._within = scene, way, within
         self._events = self._run()
         self._is_begun = self._is_over = False
 
@@ -104,7 +112,7 @@ class TileStream(AbstractContextManager["TileStream"], Iterator[TargetTile]):
     def _run(self) -> Generator[Plan | TargetTile, None, None]:
         """The first plan, then every tile, over as many streams as it takes."""
         scene, way = self._scene, self._way
-        with contextlib.closing(scene.source):
+        with self._within, contextlib.closing(scene.source):
             while True:
                 try:
                     yield from self._stream()
@@ -118,10 +126,16 @@ class TileStream(AbstractContextManager["TileStream"], Iterator[TargetTile]):
                     return
 
     def _stream(self) -> Generator[Plan | TargetTile, None, None]:
-        stream = Stream(self._scene)
-        with _Sender(stream) as sender, _Call(self._way, sender) as call:
+        stream, operation = Stream(self._scene), self._way.operation
+        with (
+            operation.attempt("UpscaleStream", self._way.attempts.number, stream.facts) as attempt,
+            _Sender(stream, operation) as sender,
+            _Call(self._way, sender, attempt) as call,
+        ):
             for response in call:
                 event = stream.receive(response)
+                if isinstance(event, Plan):
+                    operation.planned(event)
                 if event is not None:
                     yield event
                     stream.settle(event)
@@ -135,10 +149,10 @@ class _Sender(AbstractContextManager["_Sender"], Iterator[pb.UpscaleStreamReques
         error: What reading the source failed with.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, operation: Operation) -> None:
         self.error: BaseException | None = None
         self.cancel: Callable[[], object] = lambda: None
-        self._stream = stream
+        self._stream, self._operation = stream, operation
         self._requests = self._all()
         self._busy = threading.Lock()
 
@@ -153,7 +167,7 @@ class _Sender(AbstractContextManager["_Sender"], Iterator[pb.UpscaleStreamReques
     def __next__(self) -> pb.UpscaleStreamRequest:
         with self._busy:
             try:
-                return next(self._requests)
+                return self._operation.run(next, self._requests)
             except StopIteration:
                 raise
             except BaseException as error:  # noqa: BLE001  raised in the caller's thread
@@ -178,10 +192,10 @@ class _Sender(AbstractContextManager["_Sender"], Iterator[pb.UpscaleStreamReques
 class _Call(AbstractContextManager["_Call"], Iterator[Any]):
     """The answers of a stream. Another thread ends it when the server is silent for too long."""
 
-    def __init__(self, way: Way, sender: _Sender) -> None:
+    def __init__(self, way: Way, sender: _Sender, attempt: Attempt) -> None:
         self._way, self._sender = way, sender
         with self._translated():
-            self._call = way.open(sender, way.attempts)
+            self._call = way.open(sender, way.attempts, attempt)
         self._waits_since_s: float | None = None
         self._is_silent = False
         self._ended = threading.Event()

@@ -137,6 +137,7 @@ class Stream:
         self._in_flight: set[int] = set()
         self._again: list[tuple[float, int]] = []
         self._assembly: Assembly | None = None
+        self._sent_bytes = self._received_bytes = self._tiles = 0
 
     @property
     def is_over(self) -> bool:
@@ -170,6 +171,7 @@ class Stream:
             LocalFileError: A file cannot be read.
         """
         source = self.scene.read(number)
+        self._sent_bytes += source.pixels.nbytes
         if self.scene.keeps_checksums:
             self.scene.source_checksums[number] = source.checksum
         return cut(source, self.scene.tiles.place(number))
@@ -214,6 +216,14 @@ class Stream:
         self._stopped = True
         self._tell()
 
+    def facts(self) -> dict[str, int]:
+        """How much was read of the source to be sent, and came of the target, as attributes of a span."""
+        return {
+            "hndsr.bytes.sent": self._sent_bytes,
+            "hndsr.bytes.received": self._received_bytes,
+            "hndsr.tiles": self._tiles,
+        }
+
     def end(self) -> None:
         """Say that the server has ended the stream.
 
@@ -256,6 +266,8 @@ class Stream:
         tile = self._assembly.add(strip)
         if tile is not None:
             self._assembly = None
+            self._received_bytes += tile.pixels.nbytes
+            self._tiles += 1
         return tile
 
     def _failed(self, error: pb.TileError) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -16,6 +16,7 @@ from hndsr.v1 import upscale_pb2 as pb
 from hndsr_client._core.calls import ResultT
 from hndsr_client._core.connection import CALL_ERRORS
 from hndsr_client._core.retries import Attempts
+from hndsr_client._core.tracing import Attempt, Operation
 from hndsr_client._stream.blocking import MAX_SILENCE_S, left, silence
 from hndsr_client._stream.delivery import Delivery, OnProgress
 from hndsr_client._stream.scene import Scene, Stream
@@ -40,10 +41,11 @@ BROKEN_WRITE = "Internal error from Core"
 class AsyncWay:
     """What a client knows of the way to a server."""
 
-    open: Callable[[Attempts], Awaitable[Any]]
+    open: Callable[[Attempts, Attempt], Awaitable[Any]]
     failure: Callable[[BaseException, Attempts], Awaitable[ServiceError]]
     is_closed_within: Callable[[float], Awaitable[bool]]
     attempts: Attempts
+    operation: Operation
 
 
 class AsyncTileStream(AbstractAsyncContextManager["AsyncTileStream"], AsyncIterator[TargetTile]):
@@ -53,9 +55,14 @@ class AsyncTileStream(AbstractAsyncContextManager["AsyncTileStream"], AsyncItera
     used by `async with`, so that leaving it ends the stream. The source is read in threads.
     """
 
-    def __init__(self, make: Callable[[], Scene], way: AsyncWay) -> None:
-        """Nothing is opened or sent before it is entered, or a tile is asked for."""
-        self._make, self._way = make, way
+    def __init__(
+        self,
+        make: Callable[[], Scene],
+        way: AsyncWay,
+        within: AbstractContextManager[object] = nullcontext(),  # noqa: B008  stateless
+    ) -> None:
+        """Nothing is opened or sent before it is entered, or a tile is asked for. All as in `TileStream`."""
+        self._make, self._way, self._within = make, way, within
         self._scene: Scene | None = None
         self._events = self._run()
 
@@ -115,8 +122,9 @@ class AsyncTileStream(AbstractAsyncContextManager["AsyncTileStream"], AsyncItera
     async def _run(self) -> AsyncGenerator[Plan | TargetTile, None]:
         """The first plan, then every tile, over as many streams as it takes."""
         way = self._way
-        scene = await to_the_end(lambda _: self._make(), None)
-        with contextlib.closing(scene.source):
+        with self._within, contextlib.ExitStack() as opened:
+            scene = await to_the_end(lambda _: self._make(), None)
+            opened.enter_context(contextlib.closing(scene.source))
             while True:
                 try:
                     async with contextlib.aclosing(self._stream(scene)) as events:
@@ -132,12 +140,17 @@ class AsyncTileStream(AbstractAsyncContextManager["AsyncTileStream"], AsyncItera
                     return
 
     async def _stream(self, scene: Scene) -> AsyncGenerator[Plan | TargetTile, None]:
-        async with _Call(scene, self._way) as call:
-            while (response := await call.read()) is not None:
-                event = await to_the_end(call.stream.receive, response)
-                if event is not None:
-                    yield event
-                    call.stream.settle(event)
+        operation = self._way.operation
+        call = _Call(scene, self._way)
+        with operation.attempt("UpscaleStream", self._way.attempts.number, call.stream.facts) as call.attempt:
+            async with call:
+                while (response := await call.read()) is not None:
+                    event = await to_the_end(call.stream.receive, response)
+                    if isinstance(event, Plan):
+                        operation.planned(event)
+                    if event is not None:
+                        yield event
+                        call.stream.settle(event)
         call.stream.end()
 
 
@@ -146,7 +159,10 @@ class _Call(AbstractAsyncContextManager["_Call"]):
 
     Attributes:
         stream: What is sent and received of it.
+        attempt: Its span, to be set before it is entered.
     """
+
+    attempt: Attempt
 
     def __init__(self, scene: Scene, way: AsyncWay) -> None:
         self._way = way
@@ -159,8 +175,8 @@ class _Call(AbstractAsyncContextManager["_Call"]):
 
     async def __aenter__(self) -> _Call:  # noqa: PYI034  Self is newer than Python 3.10
         async with self._translated():
-            self._call = await self._way.open(self._way.attempts)
-        self._sender = asyncio.create_task(self._send())
+            self._call = await self._way.open(self._way.attempts, self.attempt)
+        self._sender = self._way.operation.run(lambda: asyncio.create_task(self._send()))
         return self
 
     async def __aexit__(
