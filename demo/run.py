@@ -137,7 +137,7 @@ def restore(client: Client, source: Picture, scale: Scale) -> tuple[dict[str, Re
         answer = client.upscale(source, scale=str(scale), steps=steps, texture=TEXTURE, seed=0)
         results[name] = Restored(title, answer.image.astype(np.uint8), time.perf_counter() - start)
     start = time.perf_counter()
-    bicubic = enlarge_bicubic(source, *answer.image.shape[:2])
+    bicubic = enlarge_bicubic(source, scale)
     return {"bicubic": Restored("bicubic", bicubic, time.perf_counter() - start), **results}, answer.metadata
 
 

@@ -6,15 +6,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hndsr_ensemble.evaluation.control import sharpened_like
+from hndsr_ensemble.evaluation.control import middle_of, sharpened_like
+from hndsr_ensemble.evaluation.degrade import target_px
 from hndsr_ensemble.evaluation.gallery import gallery
 from hndsr_ensemble.evaluation.measures import Perceptual
-from hndsr_ensemble.evaluation.methods import PRIOR, Bicubic, Diffusion, Method, Prior, SharpenedPrior, target_px
+from hndsr_ensemble.evaluation.methods import PRIOR, Bicubic, Diffusion, Method, Prior, SharpenedPrior
 from hndsr_ensemble.evaluation.metrics import Rgb
 from hndsr_ensemble.evaluation.models import TiledModel
 from hndsr_ensemble.evaluation.report import Evaluation
 from hndsr_ensemble.evaluation.scene import render_scene
-from hndsr_ensemble.evaluation.tables import Progress, Table, measure_set
+from hndsr_ensemble.evaluation.tables import Progress, Table, check_images, measure_set
 from hndsr_ensemble.evaluation.truths import Truth, evenly
 from hndsr_ensemble.scale import Scale
 
@@ -30,6 +31,8 @@ class Order:
     images: tuple[Truth, ...]
     images_are: str
     """Where they came from, in words."""
+    unseen: str
+    """Whether the weights have seen them, in words."""
     validation: tuple[Truth, ...]
     """What gains are fixed on; none: the images themselves, which favours the sharpened prior."""
     model: TiledModel
@@ -67,6 +70,7 @@ def evaluate(order: Order) -> Evaluated:
     Raises:
         TrainingError: an image, a scale or a gain does not do.
     """
+    _check(order)
     tables, controls = list[tuple[Table, tuple[Method, ...]]](), dict[str, tuple[SharpenedPrior, ...]]()
     for scale in order.scales:
         sharpened = sharpened_like(order.diffusions, order.calibrating, scale=scale, seed=order.seed)
@@ -75,6 +79,7 @@ def evaluate(order: Order) -> Evaluated:
         tables.append((_table(order, methods, scale), methods))
     evaluation = Evaluation(
         images=order.images_are,
+        unseen=order.unseen,
         model=order.model.facts,
         seed=order.seed,
         fixed_on=_fixed_on(order),
@@ -99,12 +104,23 @@ def _table(order: Order, methods: Sequence[Method], scale: Scale) -> Table:
     )
 
 
+def _check(order: Order) -> None:
+    """Refuse what cannot be measured before hours of measuring."""
+    for scale in order.scales:
+        order.model.check(scale)
+    check_images([*order.images, *map(middle_of, order.calibrating)], order.scales)
+    if order.scene_px:
+        check_images([_scene(order)], order.scales[:1])
+
+
+def _scene(order: Order) -> Truth:
+    return Truth.of("the drawn scene", render_scene(order.scene_px, order.scene_px, seed=SCENE_SEED))
+
+
 def _seams(order: Order) -> Table:
     """Seams of one drawn scene at the first scale, bicubic and truth beside the model."""
-    scene = render_scene(order.scene_px, order.scene_px, seed=SCENE_SEED)
-    methods: tuple[Method, ...] = (Prior(order.model), *order.diffusions, _Given(scene))
-    truth = Truth.of("scene", scene)
-    scale = order.scales[0]
+    truth, scale = _scene(order), order.scales[0]
+    methods: tuple[Method, ...] = (Prior(order.model), *order.diffusions, _Given(truth.read()))
     return measure_set([truth], methods, scale=scale, seed=order.seed, measures={"seams"}, window=order.model.window)
 
 

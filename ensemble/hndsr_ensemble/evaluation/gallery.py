@@ -85,7 +85,7 @@ def _figures(table: Table, methods: Sequence[Method], image: Truth, choice: Choi
     yield _figure(_middle(source, max(1, round(SHOWN_PX / float(table.scale)))), "source")
     rows = [Bicubic(), *(method for method in methods if method.name != BICUBIC)]
     for method in rows:
-        restored = method(source, table.scale, seed_of(image.name, seed))
+        restored = method(source, table.scale, seed_of(truth, seed))
         psnr = table.row(method.name).psnr.values[choice.place]
         yield _figure(_middle(restored, SHOWN_PX), f"{method.name}: {psnr:.2f} dB")
     yield _figure(_middle(truth, SHOWN_PX), "truth")

@@ -10,6 +10,7 @@ from hndsr_ensemble.evaluation.fidelity import consistency, psnr_y
 from hndsr_ensemble.evaluation.metrics import Rgb, high_frequency_ratio, psnr, ssim
 from hndsr_ensemble.evaluation.patches import patch_distance
 from hndsr_ensemble.evaluation.seams import seam_ratio
+from hndsr_ensemble.evaluation.sharpening import beyond_source
 from hndsr_ensemble.evaluation.spectra import OCTAVES_PX, octave_ratios, spectrum_distance
 from hndsr_ensemble.evaluation.synthesis import shares
 from hndsr_ensemble.geometry import WindowGeometry
@@ -43,6 +44,13 @@ MEASURES = (
         "consistency", "consistency, dB", HIGH, 2, "PSNR of the result, reduced as the truth was, against its source"
     ),
     Measure("high_frequency_ratio", "high freq.", ONE, 3, "energy above half Nyquist over the truth's, true or not"),
+    Measure(
+        "beyond_source",
+        "beyond source",
+        ONE,
+        3,
+        "energy of all that the source's grid cannot carry over the truth's, true or not",
+    ),
     Measure("spectrum_distance", "spectrum dist.", LOW, 3, "mean over octaves of |log₂ (energy / the truth's)|"),
     *(
         Measure(name, f"energy {shortest}–{longest} px", ONE, 3, "energy of these wavelengths over the truth's")
@@ -101,13 +109,17 @@ def _consistency(result: Result) -> Values:
     return {"consistency": consistency(result.image, result.source, result.scale)}
 
 
+def _beyond_source(result: Result) -> Values:
+    return {"beyond_source": beyond_source(result.image, result.truth, result.scale)}
+
+
 def _spectra(result: Result) -> Values:
     ratios = octave_ratios(result.image, result.truth)
     return {"spectrum_distance": spectrum_distance(ratios), **dict(zip(OCTAVE_NAMES, ratios, strict=True))}
 
 
 def _synthesis(result: Result) -> Values:
-    return shares(result.image, result.truth, result.source)._asdict()
+    return shares(result.image, result.truth, result.source, scale=result.scale)._asdict()
 
 
 def _seams(result: Result) -> Values:
@@ -127,6 +139,7 @@ _FUNCTIONS: tuple[tuple[frozenset[str], Callable[[Result], Values]], ...] = (
     (frozenset({"ssim"}), _fidelity("ssim", ssim)),
     (frozenset({"consistency"}), _consistency),
     (frozenset({"high_frequency_ratio"}), _fidelity("high_frequency_ratio", high_frequency_ratio)),
+    (frozenset({"beyond_source"}), _beyond_source),
     (frozenset({"spectrum_distance", *OCTAVE_NAMES}), _spectra),
     (frozenset({"patch_distance"}), _fidelity("patch_distance", patch_distance)),
     (frozenset({"improvement", "omission", "hallucination"}), _synthesis),

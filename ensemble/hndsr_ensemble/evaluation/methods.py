@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from hndsr_ensemble.evaluation.degrade import enlarge_bicubic
 from hndsr_ensemble.evaluation.metrics import Rgb
-from hndsr_ensemble.evaluation.sharpening import sharpen
+from hndsr_ensemble.evaluation.sharpening import Fit, sharpen
 from hndsr_ensemble.manifest import Options
 from hndsr_ensemble.scale import Scale
 
@@ -23,7 +23,7 @@ class Method(Protocol):
         """Of the row."""
 
     def __call__(self, lr: Rgb, scale: Scale, seed: int) -> Rgb:
-        """Restore an image of 8 bits; `target_px` says how large the result is."""
+        """Restore an image of 8 bits; `degrade.target_px` says how large the result is."""
 
 
 @runtime_checkable
@@ -34,14 +34,9 @@ class Model(Protocol):
         """The whole target of an image."""
 
 
-def target_px(length_px: int, scale: Scale) -> int:
-    """Target pixels along one axis, as `geometry.Axis` has them for every model."""
-    return max(1, (2 * length_px * scale.numerator + scale.denominator) // (2 * scale.denominator))
-
-
 @dataclass(frozen=True, slots=True)
 class Bicubic:
-    """The baseline that no table is without: Pillow's, Keys' kernel with a = −1/2."""
+    """The baseline that no table is without: what the served model of this name makes, Keys' kernel with a = −1/2."""
 
     @property
     def name(self) -> str:
@@ -50,8 +45,7 @@ class Bicubic:
 
     def __call__(self, lr: Rgb, scale: Scale, seed: int) -> Rgb:  # noqa: ARG002 - nothing is drawn
         """Enlarge an image."""
-        height, width = (target_px(length, scale) for length in lr.shape[:2])
-        return enlarge_bicubic(lr, height, width)
+        return enlarge_bicubic(lr, scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +88,11 @@ class Diffusion:
 class SharpenedPrior:
     """What diffusion has to beat: the prior with a constant gain on all that the source's grid cannot carry.
 
-    The gain gives it the energy of a diffusion row, without a network: see `sharpening.match_gain`.
+    The gain gives it the energy of a diffusion row in that very band, without a network: see `sharpening.match_gain`.
     """
 
     model: Model
-    gain: float
+    fit: Fit
     like: str
     """Name of the row whose energy it has."""
 
@@ -109,4 +103,4 @@ class SharpenedPrior:
 
     def __call__(self, lr: Rgb, scale: Scale, seed: int) -> Rgb:
         """Restore an image, and sharpen it."""
-        return sharpen(Prior(self.model)(lr, scale, seed), scale, self.gain)
+        return sharpen(Prior(self.model)(lr, scale, seed), scale, self.fit.gain)

@@ -25,6 +25,9 @@ BLOCK_PX = 512
 HALF_NYQUIST = 0.25
 """Half of the highest frequency that pixels can carry, in cycles per pixel."""
 
+ROUNDING = 1 / 12
+"""Variance of what rounding to whole grey levels leaves."""
+
 Rgb = UInt8[np.ndarray, "_height _width 3"]
 Picture = UInt8[np.ndarray, "_height _width 3"] | UInt16[np.ndarray, "_height _width 3"]
 
@@ -38,6 +41,16 @@ class Mean(NamedTuple):
     def with_block(self, block: Mean) -> Mean:
         """Both together."""
         return Mean(self.total + block.total, self.samples + block.samples)
+
+
+class Spectrum(NamedTuple):
+    """The energy of a picture by its waves."""
+
+    power: Float64[np.ndarray, "height width"]
+    frequency: Float64[np.ndarray, "height width"]
+    """In cycles per pixel, radially: the corners of the plane have more than the highest that either axis can carry."""
+    white: float
+    """What noise of variance 1 in one band has on average, at each wave."""
 
 
 def psnr(
@@ -122,8 +135,8 @@ def _blocks(height: int, width: int) -> Iterator[tuple[slice, slice]]:
 def high_frequency_ratio(image: Picture, truth: Picture, *, border_px: int = BORDER_PX) -> float:
     """Energy of `image` above half Nyquist over that of `truth`: 1 is as much, less is blurrier, more is noisier.
 
-    The energy is the sum over the bands of the power spectrum at radial frequencies above 0.25 cycles per pixel, of the
-    image without its mean under a Hann window. It says how much detail there is, not whether it is true.
+    The energy is that of `power_spectrum` at radial frequencies above 0.25 cycles per pixel. It says how much detail
+    there is, not whether it is true.
 
     Raises:
         ValueError: shapes or types differ, or nothing is left inside the border.
@@ -133,6 +146,17 @@ def high_frequency_ratio(image: Picture, truth: Picture, *, border_px: int = BOR
     if wanted == 0:
         return 1.0 if found == 0 else math.inf
     return found / wanted
+
+
+def power_spectrum(image: Picture) -> Spectrum:
+    """The energy of each wave, summed over the bands, of the image without its mean under a Hann window."""
+    height, width = image.shape[:2]
+    window = np.outer(np.hanning(height), np.hanning(width))
+    values = image.astype(np.float64)
+    values = (values - values.mean(axis=(0, 1))) * window[..., None]
+    power = (np.abs(np.fft.fft2(values, axes=(0, 1))) ** 2).sum(axis=-1)
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
+    return Spectrum(power, frequency, float((window**2).sum()))
 
 
 def gradient_ratio_at(image: Picture, rows: Sequence[int], columns: Sequence[int]) -> float:
@@ -169,15 +193,8 @@ def _border_ratios(image: Picture, axis: int, borders: Sequence[int]) -> Sequenc
 
 
 def _high_frequency_energy(image: Picture) -> float:
-    values = image.astype(np.float64)
-    values = (values - values.mean(axis=(0, 1))) * _hann(image.shape[0], image.shape[1])[..., None]
-    down, across = np.fft.fftfreq(image.shape[0])[:, None], np.fft.fftfreq(image.shape[1])
-    power = np.abs(np.fft.fft2(values, axes=(0, 1))) ** 2
-    return float(power[np.hypot(down, across) > HALF_NYQUIST].sum())
-
-
-def _hann(height: int, width: int) -> Float64[np.ndarray, "height width"]:
-    return np.outer(np.hanning(height), np.hanning(width))
+    spectrum = power_spectrum(image)
+    return float(spectrum.power[spectrum.frequency > HALF_NYQUIST].sum())
 
 
 def full_data_range(dtype: np.dtype) -> float:

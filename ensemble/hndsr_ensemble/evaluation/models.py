@@ -79,14 +79,22 @@ class TiledModel:
         """Where its windows lie."""
         return self._manifest.geometry
 
+    def check(self, scale: Scale) -> None:
+        """Refuse a scale before anything is computed at another.
+
+        Raises:
+            UnsupportedScaleError: the model was not made for it.
+        """
+        if not self._manifest.supports(scale):
+            raise UnsupportedScaleError(scale=scale, manifest=self._manifest)
+
     def upscale(self, lr: Rgb, scale: Scale, options: Options) -> Rgb:
         """The whole target of an image, put together from its tiles.
 
         Raises:
             UnsupportedScaleError: the model was not made for the scale.
         """
-        if not self._manifest.supports(scale):
-            raise UnsupportedScaleError(scale=scale, manifest=self._manifest)
+        self.check(scale)
         rows, columns = (Axis(length, scale, self._manifest.geometry) for length in lr.shape[:2])
         target = np.empty((rows.target_length, columns.target_length, 3), np.uint8)
         for row in rows.spans(CORES_PER_TILE):

@@ -11,9 +11,10 @@ from hndsr_ensemble.evaluation.measures import Perceptual
 from hndsr_ensemble.evaluation.models import TiledModel, repository_model
 from hndsr_ensemble.evaluation.tables import NoImagesError
 from hndsr_ensemble.evaluation.truths import LETTERS, Grouping, Truth, evenly, truths_in, truths_of
+from hndsr_ensemble.evaluation.unseen import in_words, require_unseen, seen_by
 from hndsr_ensemble.manifest import model_repository
 from hndsr_ensemble.training.errors import TrainingError
-from hndsr_ensemble.training.imagery.manifest import read_manifest
+from hndsr_ensemble.training.imagery.manifest import Manifest, read_manifest
 
 STEPS, TEXTURES = (4, 20), (1.0,)
 FRONTIER_STEPS, FRONTIER_TEXTURES = (1, 2, 4, 8, 20), (0.5, 1.0, 1.5)
@@ -30,19 +31,24 @@ def read_order(arguments: argparse.Namespace) -> Order:
     """What the command line asks for.
 
     Raises:
+        SeenImageError: the weights were trained on some of the images.
         TrainingError: images, model or weights cannot be had.
     """
     grouping = Grouping(LETTERS if arguments.groups is None else arguments.groups)
-    found, where, validation = _images(arguments, grouping)
+    listed = None if arguments.manifest is None else read_manifest(arguments.manifest)
+    found, where, validation = _images(arguments, listed, grouping)
     if not found:
         raise NoImagesError(where=where)
     images = evenly(found, arguments.limit)
+    seen = seen_by(arguments.weights or arguments.repository or model_repository(), listed)
+    require_unseen(images, seen.images, where=where)
     default_steps, default_textures = (FRONTIER_STEPS, FRONTIER_TEXTURES) if arguments.frontier else (STEPS, TEXTURES)
     steps = default_steps if arguments.steps is None else arguments.steps
     textures = default_textures if arguments.textures is None else arguments.textures
     return Order(
         images=images,
         images_are=f"{len(images)} of the {len(found)} of {where}",
+        unseen=in_words(seen),
         validation=validation,
         model=_model(arguments),
         scales=tuple(dict.fromkeys(arguments.scales)),
@@ -53,15 +59,16 @@ def read_order(arguments: argparse.Namespace) -> Order:
     )
 
 
-def _images(arguments: argparse.Namespace, grouping: Grouping) -> tuple[tuple[Truth, ...], str, tuple[Truth, ...]]:
+def _images(
+    arguments: argparse.Namespace, listed: Manifest | None, grouping: Grouping
+) -> tuple[tuple[Truth, ...], str, tuple[Truth, ...]]:
     """Truths, where they are from in words, and what gains are to be fixed on."""
     given = () if arguments.validation is None else truths_in(arguments.validation, grouping)
-    if arguments.images is not None:
+    if listed is None:
         return truths_in(arguments.images, grouping), f"the folder {arguments.images.name}", given
-    manifest = read_manifest(arguments.manifest)
-    validation = () if arguments.split == "val" else truths_of(manifest, "val", grouping)
-    where = f"split {arguments.split} of the manifest {manifest.digest[:12]} with 8 bits a sample"
-    return truths_of(manifest, arguments.split, grouping), where, given or validation
+    validation = () if arguments.split == "val" else truths_of(listed, "val", grouping)
+    where = f"split {arguments.split} of the manifest {listed.digest[:12]} with 8 bits a sample, valid everywhere"
+    return truths_of(listed, arguments.split, grouping), where, given or validation
 
 
 def _model(arguments: argparse.Namespace) -> TiledModel:

@@ -18,7 +18,15 @@ ARROWS = {HIGH: " ↑", LOW: " ↓"}
 BY_NAME = {entry.name: entry for entry in MEASURES}
 COMPARED = ("psnr", "ssim", "consistency", "patch_distance", "hallucination")
 """Measures whose paired differences stand on the page; the document has all."""
-FRONTIER = ("psnr", "high_frequency_ratio", "consistency", "spectrum_distance", "patch_distance", "hallucination")
+FRONTIER = (
+    "psnr",
+    "high_frequency_ratio",
+    "beyond_source",
+    "consistency",
+    "spectrum_distance",
+    "patch_distance",
+    "hallucination",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,8 @@ class Evaluation:
 
     images: str
     """Where the images came from, in the words of whoever asked."""
+    unseen: str
+    """Whether the weights have seen them, in words."""
     model: ModelFacts
     seed: int
     fixed_on: str
@@ -45,6 +55,7 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
     """All figures, those of single images included, as JSON has them; None is what is not finite."""
     return {
         "images": evaluation.images,
+        "seen": evaluation.unseen,
         "model": asdict(evaluation.model),
         "gains_fixed_on": evaluation.fixed_on,
         "measures": {entry.name: {"title": entry.title, "best": entry.best, "is": entry.meaning} for entry in MEASURES},
@@ -58,8 +69,9 @@ def page(evaluation: Evaluation) -> str:
     model = evaluation.model
     parts = [
         (
-            f"# Evaluation\n\nImages: {evaluation.images}. Model: {model.source} {model.identity[:12]}, {model.engine} "
-            f"in {model.precision} on {model.device}. Figures are mean ± standard error over images.\n"
+            f"# Evaluation\n\nImages: {evaluation.images}. {evaluation.unseen} Model: {model.source} "
+            f"{model.identity[:12]}, {model.engine} in {model.precision} on {model.device}. Figures are mean ± "
+            "standard error over images, those of one scene together as one observation.\n"
         ),
         *(_section(table, evaluation) for table in evaluation.tables),
     ]
@@ -74,8 +86,9 @@ def _table_document(table: Table, evaluation: Evaluation) -> dict[str, Any]:
     return {
         "protocol": protocol(table, seed=evaluation.seed),
         "images": list(table.images),
+        "scenes": table.scenes,
         "frontier": _frontier_document(table, evaluation.diffusions),
-        "gains": {control.name: control.gain for control in evaluation.controls.get(str(table.scale), ())},
+        "gains": {control.name: control.fit._asdict() for control in evaluation.controls.get(str(table.scale), ())},
         "rows": _rows_document(table),
         "above_bicubic": {
             name: {key: _figure_document(table.difference(name, BICUBIC, key)) for key in table.measured}
@@ -113,6 +126,7 @@ def _figure_document(figure: Figure, *, values: bool = True) -> dict[str, Any]:
         "mean": _finite(figure.mean),
         "error": _finite(figure.error),
         "images": len(figure.measured),
+        "scenes": figure.observations,
     }
     return found | {"values": [_finite(value) for value in figure.values]} if values else found
 
@@ -128,7 +142,8 @@ def _section(table: Table, evaluation: Evaluation) -> str:
     parts = [
         f"## Scale {table.scale}\n",
         (
-            f"{facts['images']} images; source: {facts['degradation']}; truth: {facts['truth']}; "
+            f"{facts['images']} images of {table.scenes} scenes; source: {facts['degradation']}; "
+            f"bicubic: {facts['bicubic']}; truth: {facts['truth']}; "
             f"{facts['rounding']}; "
             f"data range {facts['data_range']}; border {facts['border_px']} px, {facts['border']}; "
             f"seed {facts['seed']}.\n"
@@ -140,11 +155,11 @@ def _section(table: Table, evaluation: Evaluation) -> str:
     ]
     controls = evaluation.controls.get(str(table.scale), ())
     if controls:
-        gains = ", ".join(f"{control.gain:.2f} for {control.like}" for control in controls)
         parts += [
             (
-                "Paired differences of diffusion from the prior that was sharpened to its energy (gains, fixed on "
-                f"{evaluation.fixed_on}: {gains}):\n"
+                "Paired differences of diffusion from the prior that was sharpened to its energy above the source's "
+                f"Nyquist frequency, by a gain on just that. Gains, fixed on {evaluation.fixed_on}: "
+                f"{'; '.join(map(_gain, controls))}.\n"
             ),
             _differences(table, [(control.like, control.name) for control in controls]),
         ]
@@ -153,6 +168,14 @@ def _section(table: Table, evaluation: Evaluation) -> str:
     if len(_groups(table)) > 1:
         parts += ["PSNR above bicubic by group, dB:\n", _by_group(table)]
     return "\n".join(part for part in parts if part)
+
+
+def _gain(control: SharpenedPrior) -> str:
+    fit = control.fit
+    return (
+        f"{fit.gain:.2f} for {control.like}, which gives {fit.reached:.3f} of the truth's energy there, where that row "
+        f"has {fit.wanted:.3f}"
+    )
 
 
 def _differences(table: Table, pairs: Sequence[tuple[str, str]]) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from scipy.fft import dctn, idctn
 from scipy.optimize import brentq
 
-from hndsr_ensemble.evaluation.metrics import Rgb, high_frequency_ratio
+from hndsr_ensemble.evaluation.metrics import BORDER_PX, ROUNDING, Rgb, inner_parts
 from hndsr_ensemble.scale import Scale
 from hndsr_ensemble.training.errors import TrainingError
 
@@ -26,9 +27,19 @@ class GainError(TrainingError):
 
     def __init__(self, *, wanted: float, least: float, most: float) -> None:
         super().__init__(
-            f"no gain up to {MAX_GAIN:g} gives the prior a high-frequency ratio of {wanted:.3f}; it reaches "
-            f"{least:.3f} to {most:.3f}. The images for validation may have no detail of their own"
+            f"no gain up to {MAX_GAIN:g} gives the prior {wanted:.3f} of the truth's energy above the source's Nyquist "
+            f"frequency; it reaches {least:.3f} to {most:.3f}. Images for validation may have no detail of their own"
         )
+
+
+class Fit(NamedTuple):
+    """A gain, and what it was fixed by: energies of the band that it acts on, over the truth's, on all images."""
+
+    gain: float
+    reached: float
+    """Of the prior with this gain."""
+    wanted: float
+    """Of the row that it is to be like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +58,7 @@ class Split:
         """
         values = picture.astype(np.float64)
         spectrum = dctn(values, axes=(0, 1), norm="ortho")
-        rows, columns = (_above_nyquist(length, scale) for length in picture.shape[:2])
-        spectrum[~(rows[:, None] | columns)] = 0
+        spectrum[~_above_nyquist(picture, scale)] = 0
         above = np.asarray(idctn(spectrum, axes=(0, 1), norm="ortho"))
         return cls(values - above, above)
 
@@ -62,35 +72,60 @@ def sharpen(picture: Rgb, scale: Scale, gain: float) -> Rgb:
     return Split.of(picture, scale).with_gain(gain)
 
 
-def match_gain(priors: Sequence[Rgb], truths: Sequence[Rgb], scale: Scale, *, wanted: float) -> float:
-    """The gain that gives priors a mean `metrics.high_frequency_ratio` of `wanted`.
+def match_gain(priors: Sequence[Rgb], scale: Scale, *, wanted: float, truth: float) -> Fit:
+    """The gain that gives priors together as much energy in the band that it acts on as is wanted.
+
+    Energies are added up over all images before they are compared, so that a row which draws on water or sand asks for
+    no more sharpening than what it draws there weighs.
 
     Args:
         priors: one or more, at the target's resolution.
-        truths: of the same size.
         scale: from source to target.
-        wanted: mean ratio of another row on the same images.
+        wanted: `energy_beyond` of another row, of all these images.
+        truth: the truth's.
 
     Raises:
         GainError: none does.
     """
-    pairs = [(Split.of(prior, scale), truth) for prior, truth in zip(priors, truths, strict=True)]
+    splits = [Split.of(prior, scale) for prior in priors]
 
-    def excess(gain: float) -> float:
-        return mean_ratio([high_frequency_ratio(split.with_gain(gain), truth) for split, truth in pairs]) - wanted
+    def reached(gain: float) -> float:
+        energy = sum(energy_beyond(split.with_gain(gain), scale) for split in splits)
+        return energy / truth if truth else math.nan
 
-    least, most = excess(0.0), excess(MAX_GAIN)
-    if not (math.isfinite(wanted) and least <= 0 <= most):
-        raise GainError(wanted=wanted, least=least + wanted, most=most + wanted)
-    return float(brentq(excess, 0.0, MAX_GAIN, xtol=GAIN_TOLERANCE))
-
-
-def mean_ratio(ratios: Sequence[float]) -> float:
-    """Mean of high-frequency ratios; those of truths without any detail, which are infinite, are left out."""
-    counted = [ratio for ratio in ratios if math.isfinite(ratio)]
-    return sum(counted) / len(counted) if counted else math.nan
+    ratio = wanted / truth if truth else math.nan
+    least, most = reached(0.0), reached(MAX_GAIN)
+    if not least <= ratio <= most:
+        raise GainError(wanted=ratio, least=least, most=most)
+    gain = float(brentq(lambda gain: reached(gain) - ratio, 0.0, MAX_GAIN, xtol=GAIN_TOLERANCE))
+    return Fit(gain, reached(gain), ratio)
 
 
-def _above_nyquist(length: int, scale: Scale) -> np.ndarray:
-    """Of each coefficient of the cosine transform, whose k-th has k / (2 · length) cycles per pixel."""
-    return np.arange(length) * scale.numerator > length * scale.denominator
+def energy_beyond(picture: Rgb, scale: Scale, *, border_px: int = BORDER_PX) -> float:
+    """Energy of exactly what `sharpen` multiplies: all that the source's grid cannot carry.
+
+    Raises:
+        ValueError: nothing is left inside the border.
+    """
+    inner, _ = inner_parts(picture, picture, border_px)
+    # A flat picture has none, to the last bit.
+    spectrum = dctn(inner - inner.mean(axis=(0, 1)), axes=(0, 1), norm="ortho")
+    return float((spectrum[_above_nyquist(inner, scale)] ** 2).sum())
+
+
+def beyond_source(image: Rgb, truth: Rgb, scale: Scale, *, border_px: int = BORDER_PX) -> float:
+    """`energy_beyond` of `image` over that of `truth`; NaN for a truth with no more than rounding leaves.
+
+    Raises:
+        ValueError: shapes differ, or nothing is left inside the border.
+    """
+    inner, reference = inner_parts(image, truth, border_px)
+    wanted = energy_beyond(reference, scale, border_px=0)
+    rounding = ROUNDING * reference.shape[2] * int(_above_nyquist(reference, scale).sum())
+    return energy_beyond(inner, scale, border_px=0) / wanted if wanted > rounding else math.nan
+
+
+def _above_nyquist(picture: Rgb, scale: Scale) -> Bool[np.ndarray, "_height _width"]:
+    """Of each wave of the cosine transform, whose k-th along an axis has k / (2 · length) cycles per pixel."""
+    rows, columns = (np.arange(length) * scale.numerator > length * scale.denominator for length in picture.shape[:2])
+    return rows[:, None] | columns

@@ -14,7 +14,7 @@ release 1.0 (`correctness.py`, `main.py`). Taken over from it:
 
 Simplified or different: there is no harmonisation (neither histogram matching nor registration; sources are made from
 truths here, so there is nothing to match, and a result that shifts colours or places is to pay for it). The source is
-enlarged by Pillow's bicubic, this project's baseline, not bilinearly: the row bicubic is all omission by definition.
+enlarged by this project's baseline, the bicubic row, not bilinearly: the row bicubic is all omission by definition.
 d_ref is at least half a grey level, so that a pixel which the source already has right divides by no zero. The border
 is that of all measures here, not 16 px. Figures are therefore comparable within this project only.
 """
@@ -29,6 +29,7 @@ from jaxtyping import Float64
 
 from hndsr_ensemble.evaluation.degrade import enlarge_bicubic
 from hndsr_ensemble.evaluation.metrics import BORDER_PX, Rgb, inner_parts
+from hndsr_ensemble.scale import Scale
 
 STRICTNESS, HALLUCINATION_STRICTNESS = 0.8, 0.4
 """The constants λ."""
@@ -50,20 +51,21 @@ class Shares(NamedTuple):
 NOTHING_COUNTS = Shares(math.nan, math.nan, math.nan)
 
 
-def shares(image: Rgb, truth: Rgb, source: Rgb, *, border_px: int = BORDER_PX) -> Shares:
+def shares(image: Rgb, truth: Rgb, source: Rgb, *, scale: Scale, border_px: int = BORDER_PX) -> Shares:
     """Improved, omitted and hallucinated pixels; NaN where none counts: nothing was missing, and nothing was added.
 
     Args:
         image: the result.
         truth: what it should be.
         source: what it was made from.
+        scale: from source to truth.
         border_px: cut from every side.
 
     Raises:
         ValueError: shapes differ, or nothing is left inside the border.
     """
     inner, reference = inner_parts(image, truth, border_px)
-    enlarged, _ = inner_parts(enlarge_bicubic(source, *truth.shape[:2]), truth, border_px)
+    enlarged, _ = inner_parts(enlarge_bicubic(source, scale), truth, border_px)
     ours, wanted, given = (picture.astype(np.float64) for picture in (inner, reference, enlarged))
     reference, improving, omitting = _distance(given, wanted), _distance(ours, wanted), _distance(ours, given)
     threshold = np.quantile(reference, COUNTING_QUANTILE, method="inverted_cdf")

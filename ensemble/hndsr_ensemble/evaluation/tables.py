@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from hndsr_ensemble.evaluation.degrade import reduce_bicubic
+from hndsr_ensemble.evaluation.degrade import reduce_bicubic, target_px
 from hndsr_ensemble.evaluation.figures import Figure
 from hndsr_ensemble.evaluation.measures import MEASURES, Perceptual, Result, measure
-from hndsr_ensemble.evaluation.methods import BICUBIC, Bicubic, Method, target_px
+from hndsr_ensemble.evaluation.methods import BICUBIC, Bicubic, Method
 from hndsr_ensemble.evaluation.metrics import BORDER_PX, Rgb
 from hndsr_ensemble.evaluation.truths import Truth
 from hndsr_ensemble.geometry import WindowGeometry
@@ -19,6 +19,8 @@ from hndsr_ensemble.training.errors import TrainingError
 
 LEAST_TARGET_PX = 48
 """Shortest side that all measures can be taken of, the border included."""
+SHOWN = 10
+"""Images that an error names, at most."""
 
 ALL = frozenset(entry.name for entry in MEASURES)
 Progress = Callable[[int, int], None]
@@ -33,12 +35,12 @@ class NoImagesError(TrainingError):
 
 
 class SmallImageError(TrainingError):
-    """An image whose target is too small to be measured."""
+    """Images whose targets are too small to be measured."""
 
-    def __init__(self, *, name: str, height_px: int, width_px: int) -> None:
-        super().__init__(
-            f"{name} is {width_px} × {height_px} px once reduced and restored; a side takes {LEAST_TARGET_PX}"
-        )
+    def __init__(self, *, sizes: Mapping[str, tuple[int, int]]) -> None:
+        shown = [f"{name} is {width} × {height} px" for name, (height, width) in list(sizes.items())[:SHOWN]]
+        more = f" and {len(sizes) - SHOWN} more are too small" if len(sizes) > SHOWN else ""
+        super().__init__(f"{', '.join(shown)}{more} once reduced and restored; a side takes {LEAST_TARGET_PX}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Row:
     ssim: Figure
     consistency: Figure
     high_frequency_ratio: Figure
+    beyond_source: Figure
     spectrum_distance: Figure
     energy_2_4_px: Figure
     energy_4_8_px: Figure
@@ -115,6 +118,12 @@ class Table:
         )
 
     @property
+    def scenes(self) -> int:
+        """How many different scenes the images show."""
+        figure = self.rows[0].psnr
+        return len(set(figure.scenes)) or len(figure.values)
+
+    @property
     def measured(self) -> tuple[str, ...]:
         """Names of the measures that any image could be measured by."""
         return tuple(name for name in _FIGURES if any(row.figure(name).measured for row in self.rows))
@@ -134,8 +143,8 @@ def measure_set(
     """Reduce every image, restore it by every method, and measure what came out against it.
 
     Every method gets the same source and the same seed for an image, and is measured on the same pixels. A measure
-    that one method's result does not admit is left out for that image in all rows. Values depend on an image and its
-    name, never on which other images are measured.
+    that one method's result does not admit is left out for that image in all rows. Values depend on an image, never on
+    its name or on which other images are measured.
 
     Args:
         images: the truths, with different names.
@@ -157,13 +166,15 @@ def measure_set(
     taken: list[list[dict[str, float]]] = [[] for _ in rows]
     for count, image in enumerate(images, start=1):
         truth, source = reduce(image, scale)
+        own_seed = seed_of(truth, seed)
         for method, values in zip(rows, taken, strict=True):
-            restored = method(source, scale, seed_of(image.name, seed))
+            restored = method(source, scale, own_seed)
             values.append(measure(Result(restored, truth, source, scale, window, perceptual), measures))
         if progress:
             progress(count, len(images))
     names, groups = tuple(image.name for image in images), tuple(image.group for image in images)
-    return Table(scale, names, groups, _rows([method.name for method in rows], taken))
+    scenes = tuple(image.scene for image in images)
+    return Table(scale, names, groups, _rows([method.name for method in rows], taken, scenes))
 
 
 def reduce(image: Truth, scale: Scale) -> tuple[Rgb, Rgb]:
@@ -173,18 +184,45 @@ def reduce(image: Truth, scale: Scale) -> tuple[Rgb, Rgb]:
         SmallImageError: too little would be left to measure.
     """
     whole = image.read()
-    if min(whole.shape[:2]) < LEAST_TARGET_PX:
-        raise SmallImageError(name=image.name, height_px=whole.shape[0], width_px=whole.shape[1])
-    source = reduce_bicubic(whole, scale.numerator, scale.denominator)
-    height, width = (target_px(length, scale) for length in source.shape[:2])
+    height, width = _reached(whole, scale)
     if min(height, width) < LEAST_TARGET_PX:
-        raise SmallImageError(name=image.name, height_px=height, width_px=width)
-    return whole[:height, :width], source
+        raise SmallImageError(sizes={image.name: (height, width)})
+    return whole[:height, :width], reduce_bicubic(whole, scale.numerator, scale.denominator)
 
 
-def seed_of(name: str, seed: int) -> int:
-    """An image's own seed: with one for all, every image would get the same noise, and their errors go together."""
-    return (seed << 32) + zlib.crc32(name.encode())
+def check_images(images: Iterable[Truth], scales: Sequence[Scale]) -> None:
+    """Look at every image before anything is measured, which may take hours.
+
+    Args:
+        images: to be measured.
+        scales: at which every image has to be large enough.
+
+    Raises:
+        SmallImageError: naming those that are not.
+        TrainingError: an image cannot be read.
+    """
+    small = dict[str, tuple[int, int]]()
+    for image in images:
+        whole = image.read()
+        least = min((_reached(whole, scale) for scale in scales), key=min)
+        if min(least) < LEAST_TARGET_PX:
+            small[image.name] = least
+    if small:
+        raise SmallImageError(sizes=small)
+
+
+def _reached(whole: Rgb, scale: Scale) -> tuple[int, int]:
+    """Height and width of what is made of the source of a truth."""
+    height, width = (target_px(int(length / scale.fraction), scale) for length in whole.shape[:2])
+    return height, width
+
+
+def seed_of(truth: Rgb, seed: int) -> int:
+    """An image's own seed, by its pixels: with one for all, every image would get the same noise.
+
+    Their errors would then go together. By name, an image would get other noise where it is called otherwise.
+    """
+    return (seed << 32) + zlib.crc32(truth.tobytes())
 
 
 def protocol(table: Table, *, seed: int) -> dict[str, str | int]:
@@ -193,13 +231,17 @@ def protocol(table: Table, *, seed: int) -> dict[str, str | int]:
         "scale": str(table.scale),
         "images": len(table.images),
         "degradation": "Pillow's BICUBIC (Keys, a = −1/2), antialiased, by exactly the scale, rounded to 8 bits",
+        "bicubic": "as the service's model of this name: Keys, a = −1/2, on the exact grid, mirrored at the edges",
         "truth": "the image from its top left corner, as far as whole source pixels reach",
         "data_range": "0…255",
         "rounding": "results are rounded to 8 bits before they are measured",
         "border_px": BORDER_PX,
         "border": "cut from every side before any measure but seams; of consistency, as much in source pixels",
         "seed": seed,
-        "error": "standard error of the mean over images; of differences, of the mean of paired differences",
+        "error": (
+            "standard error of the mean over images, those of one scene together as one observation; of differences, "
+            "of the mean of paired differences"
+        ),
     }
 
 
@@ -220,7 +262,9 @@ def _check(images: Sequence[Truth], rows: Sequence[Method], measures: Collection
         raise ValueError(f"unknown measures: {', '.join(sorted(set(measures) - ALL))}")
 
 
-def _rows(names: Sequence[str], taken: Sequence[Sequence[dict[str, float]]]) -> tuple[Row, ...]:
+def _rows(
+    names: Sequence[str], taken: Sequence[Sequence[dict[str, float]]], scenes: tuple[str, ...]
+) -> tuple[Row, ...]:
     """Rows from values by row and image; what is not a number in one row counts in none."""
     dropped = {
         (place, name)
@@ -233,7 +277,8 @@ def _rows(names: Sequence[str], taken: Sequence[Sequence[dict[str, float]]]) -> 
     for row, values in zip(names, taken, strict=True):
         figures = {
             name: Figure(
-                tuple(math.nan if (place, name) in dropped else found[name] for place, found in enumerate(values))
+                tuple(math.nan if (place, name) in dropped else found[name] for place, found in enumerate(values)),
+                scenes,
             )
             for name in _FIGURES
         }

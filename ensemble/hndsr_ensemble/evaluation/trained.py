@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from hndsr_ensemble.diffusion import LATENT_PX
+from hndsr_ensemble.engines.torch.device import open_device
 from hndsr_ensemble.evaluation.models import ModelFacts, TiledModel, hndsr_manifest, remember
 from hndsr_ensemble.networks import FNO, Autoencoder, UNet, load_weights
 from hndsr_ensemble.pipeline import HndsrWindows
@@ -89,7 +90,7 @@ def weights_model(folder: Path, *, device: str = "auto") -> TiledModel:
     manifest = hndsr_manifest()
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceMissingError(device=device)
-    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    place = open_device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     windows = remember(TrainedWindows(folder, place, window_px=manifest.geometry.window_px))
     digest = hashlib.sha256()
     for name in FILES:

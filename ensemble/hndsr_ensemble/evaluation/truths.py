@@ -1,24 +1,24 @@
-"""The images that tables are made on: what they are called, which group they belong to, and how they are read."""
+"""The images that tables are made on: what they are called, what they show, and how they are read."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
-from rasterio.enums import ColorInterp
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from hndsr_ensemble.evaluation.metrics import Rgb
+from hndsr_ensemble.manifest import file_digest
 from hndsr_ensemble.training.errors import TrainingError
-from hndsr_ensemble.training.imagery.manifest import Manifest, Split
-from hndsr_ensemble.training.imagery.pixels import UndecodableError, opened
+from hndsr_ensemble.training.imagery import pixels as imagery_pixels
+from hndsr_ensemble.training.imagery.manifest import Image, Manifest, Split
+from hndsr_ensemble.training.imagery.splits import grouped
 
 LETTERS = r"([^\W\d_]+)[^/]*$"
 """The default group: the first letters of the file's name."""
+NAME_DIGITS = 12
+"""Of a sha256 in an image's name."""
 OTHERS = "other"
 """The group of names that the pattern does not match."""
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".jp2"})
@@ -47,12 +47,16 @@ class Truth:
     name: str
     """Different from that of every other image in a set."""
     group: str
+    scene: str
+    """Images of one scene share ground: together they count as one observation."""
     read: Callable[[], Rgb]
+    sha256: Callable[[], str]
+    """Of its file, in hexadecimal; empty where there is no file."""
 
     @classmethod
-    def of(cls, name: str, pixels: Rgb, *, group: str = OTHERS) -> Truth:
-        """An image that is at hand."""
-        return cls(name, group, lambda: pixels)
+    def of(cls, name: str, pixels: Rgb, *, group: str = OTHERS, scene: str = "") -> Truth:
+        """An image that is at hand, a scene of its own unless one is given."""
+        return cls(name, group, scene or name, lambda: pixels, str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +86,33 @@ def truths_in(folder: Path, grouping: Grouping) -> tuple[Truth, ...]:
         ImageFileError: there is no such folder.
     """
     if folder.is_file():
-        return (truth_at(str(folder), folder.name, grouping),)
+        return (_in_folder(folder, folder.name, grouping),)
     if not folder.is_dir():
         raise ImageFileError(path=str(folder), reason="there is no such folder")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return tuple(truth_at(str(path), path.relative_to(folder).as_posix(), grouping) for path in paths)
+    return tuple(_in_folder(path, path.relative_to(folder).as_posix(), grouping) for path in paths)
 
 
 def truths_of(manifest: Manifest, split: Split, grouping: Grouping) -> tuple[Truth, ...]:
-    """All images of a split that have 8 bits a sample, by what their paths do not share."""
-    paths = sorted(image.path for image in manifest.images(split) if image.sample_type == "uint8")
-    shared = len(os.path.commonpath([os.path.dirname(path) for path in paths])) + 1 if paths else 0  # noqa: PTH120 - URLs
-    return tuple(truth_at(path, path[shared:], grouping) for path in paths)
+    """All different contents of a split that can be measured on, by their sha256 and file names.
+
+    So neither where the images lie nor which others there are decides about a name. Groups go by whole paths, scenes
+    are what overlaps and scenes of the manifest connect.
+    """
+    images = sorted((one for one in manifest.images(split) if one.is_measurable), key=lambda one: one.path)
+    usable = [image for image in manifest.records if image.refused is None]
+    scenes = {member: min(group) for group in grouped(usable, manifest.overlaps) for member in group}
+    different = {image.sha256: image for image in reversed(images)}.values()
+    return tuple(_in_manifest(image, grouping, scenes[image.sha256]) for image in reversed(different))
 
 
-def truth_at(path: str, name: str, grouping: Grouping) -> Truth:
-    """The image of one file or URL."""
-    return Truth(name, grouping(name), lambda: read_rgb(path))
+def _in_folder(path: Path, name: str, grouping: Grouping) -> Truth:
+    return Truth(name, grouping(name), name, lambda: read_rgb(str(path)), lambda: file_digest(path))
+
+
+def _in_manifest(image: Image, grouping: Grouping, scene: str) -> Truth:
+    name = f"{image.sha256[:NAME_DIGITS]}/{PurePosixPath(image.path).name}"
+    return Truth(name, grouping(image.path), scene, lambda: read_rgb(image.path), lambda: image.sha256)
 
 
 def evenly(items: Sequence[Item], limit: int) -> tuple[Item, ...]:
@@ -112,21 +126,14 @@ def read_rgb(path: str) -> Rgb:
     """The first three bands of an image of 8 bits a sample; a single band stands for all three.
 
     Raises:
-        ImageFileError: it is none.
+        ImageFileError: it is none, or some of its pixels hold nothing.
     """
     try:
-        with opened(path) as dataset:
-            return _rgb(dataset, path)
-    except (UndecodableError, OSError) as error:
+        with imagery_pixels.opened(path) as dataset:
+            if dataset.dtypes[0] != "uint8":
+                raise ImageFileError(path=path, reason=f"its samples are {dataset.dtypes[0]}, not of 8 bits")
+            if share := imagery_pixels.invalid_share(dataset):
+                raise ImageFileError(path=path, reason=f"{share:.2%} of it holds nothing; cut it to its valid part")
+            return imagery_pixels.read_rgb(dataset)
+    except (imagery_pixels.UndecodableError, OSError) as error:
         raise ImageFileError(path=path, reason=str(error)) from error
-
-
-def _rgb(dataset: Any, path: str) -> Rgb:
-    if dataset.dtypes[0] != "uint8":
-        raise ImageFileError(path=path, reason=f"its samples are {dataset.dtypes[0]}, not of 8 bits")
-    if dataset.colorinterp[0] == ColorInterp.palette:
-        colours = dataset.colormap(1)
-        table = np.array([colours.get(index, (0, 0, 0))[:3] for index in range(256)], np.uint8)
-        return table[dataset.read(1)]
-    bands = [1, 2, 3] if dataset.count >= 3 else [1, 1, 1]
-    return np.ascontiguousarray(dataset.read(bands).transpose(1, 2, 0))

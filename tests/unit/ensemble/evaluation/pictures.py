@@ -10,7 +10,6 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from hndsr_ensemble.evaluation.degrade import enlarge_bicubic
-from hndsr_ensemble.evaluation.methods import target_px
 from hndsr_ensemble.evaluation.scene import render_scene
 from hndsr_ensemble.evaluation.truths import Truth
 from hndsr_ensemble.manifest import Options
@@ -56,6 +55,5 @@ class NoisyModel:
     def upscale(self, lr: np.ndarray, scale: Scale, options: Options) -> np.ndarray:
         """As a `Model`."""
         self.sizes.append(lr.shape[:2])
-        height, width = (target_px(length, scale) for length in lr.shape[:2])
-        enlarged = enlarge_bicubic(lr, height, width)
+        enlarged = enlarge_bicubic(lr, scale)
         return noisy(enlarged, 3 * options.texture, options.seed) if options.draws else enlarged

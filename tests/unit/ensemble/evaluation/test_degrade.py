@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from oracle import upscale
 from PIL import Image
+from unit.ensemble.evaluation.pictures import scene
 
 from hndsr_ensemble.evaluation.degrade import enlarge_bicubic, reduce_bicubic
+from hndsr_ensemble.scale import Scale
 
 
 def keys(distance: np.ndarray) -> np.ndarray:
@@ -43,9 +46,28 @@ def test_reduction_is_the_antialiased_cubic(image: np.ndarray, numerator: int, d
     assert np.abs(reduced - wanted).max() <= 1
 
 
-def test_enlargement_is_the_cubic(image: np.ndarray) -> None:
-    enlarged = enlarge_bicubic(image, 4 * 61, 4 * 85)
-    assert np.abs(enlarged - resampled(image, 4 * 61, 4 * 85, 0.25)).max() <= 1
+@pytest.mark.parametrize("scale", ["4", "22/7", "1.5", "7.99"])
+def test_enlargement_is_what_the_served_model_makes(image: np.ndarray, scale: str) -> None:
+    assert np.array_equal(
+        enlarge_bicubic(image, Scale.parse(scale)), upscale(image, model="bicubic", scale=scale).pixels
+    )
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_enlargement_by_whole_scales_is_pillows_within_one_level_and_two_source_pixels(scale: int) -> None:
+    whole = scene(1) // 2 + 64  # Pillow clips between rows and columns, too
+    size = (scale * whole.shape[1], scale * whole.shape[0])
+    pillows = np.asarray(Image.fromarray(whole).resize(size, Image.Resampling.BICUBIC))
+    difference = np.abs(enlarge_bicubic(whole, Scale(scale, 1)).astype(int) - pillows)
+    assert difference[2 * scale : -2 * scale, 2 * scale : -2 * scale].max() <= 1
+
+
+def test_enlargement_is_on_the_exact_grid_at_any_scale() -> None:
+    """A ramp that stays one: each target pixel is where its area lies, also where the target was rounded."""
+    ramp = np.broadcast_to(np.arange(45, dtype=np.uint8)[:, None] * 5, (45, 45))[..., None].repeat(3, axis=2)
+    enlarged = enlarge_bicubic(ramp, Scale.parse("22/7"))
+    wanted = ((np.arange(len(enlarged)) + 0.5) * 7 / 22 - 0.5) * 5
+    assert np.abs(enlarged[8:-8, 0, 0] - wanted[8:-8]).max() <= 0.5 + 1e-6
 
 
 def test_reduction_is_pillows_when_the_scale_divides_the_image(image: np.ndarray) -> None:
@@ -63,7 +85,7 @@ def test_reduction_makes_whole_pixels_only(
 def test_flat_image_stays_flat() -> None:
     flat = np.full((40, 40, 3), 77, np.uint8)
     assert (reduce_bicubic(flat, 5, 2) == 77).all()
-    assert (enlarge_bicubic(flat, 123, 99) == 77).all()
+    assert (enlarge_bicubic(flat, Scale.parse("3.1")) == 77).all()
 
 
 @pytest.mark.parametrize(("numerator", "denominator"), [(1, 2), (9, 10)])

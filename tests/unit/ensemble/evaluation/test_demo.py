@@ -17,6 +17,7 @@ from PIL import Image
 
 from hndsr_client import UnavailableError
 from hndsr_ensemble.evaluation.degrade import enlarge_bicubic
+from hndsr_ensemble.scale import Scale
 
 RUN = Path(__file__).parents[4] / "demo" / "run.py"
 METADATA = SimpleNamespace(
@@ -53,8 +54,7 @@ class Interpolator(AbstractContextManager["Interpolator"]):
     def upscale(self, image: np.ndarray, *, scale: str, steps: int | None = None, **_: Any) -> SimpleNamespace:
         """The bicubic image, whatever the steps, which are kept."""
         self.steps.append(steps)
-        height, width = (int(side * float(scale) + 0.5) for side in image.shape[:2])
-        return SimpleNamespace(image=enlarge_bicubic(image, height, width), metadata=METADATA)
+        return SimpleNamespace(image=enlarge_bicubic(image, Scale.parse(scale)), metadata=METADATA)
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,45 @@ def test_figure_error_covers_the_true_mean_about_as_often_as_it_should() -> None
     assert np.mean([abs(figure.mean - 5) < 2 * figure.error for figure in figures]) == pytest.approx(0.945, abs=0.02)
 
 
+@given(VALUES)
+def test_figure_error_is_the_ordinary_one_where_every_image_is_a_scene(values: list[float]) -> None:
+    scenes = tuple(map(str, range(len(values))))
+    assert Figure(tuple(values), scenes).error == pytest.approx(Figure(tuple(values)).error, abs=1e-9)
+
+
+def test_figure_error_counts_images_of_one_scene_as_one_observation() -> None:
+    once, crops = Figure((1.0, 2.0, 6.0)), Figure((1.0, 2.0, 6.0) * 4, ("a", "b", "c") * 4)
+    assert crops.error == pytest.approx(once.error)
+    assert (crops.observations, once.observations) == (3, 3)
+    assert Figure(crops.values).error < 0.6 * crops.error
+
+
+def test_figure_error_covers_the_true_mean_where_scenes_have_several_images() -> None:
+    generator, scenes = np.random.default_rng(0), tuple(f"{scene}" for scene in range(30) for _ in range(5))
+    means = generator.normal(5, 2, (1000, 30, 1)).repeat(5, axis=2)
+    figures = [
+        Figure(tuple(sample.tolist()), scenes)
+        for sample in (means + generator.normal(0, 0.5, means.shape)).reshape(1000, -1)
+    ]
+    assert np.mean([abs(figure.mean - 5) < 2 * figure.error for figure in figures]) == pytest.approx(0.945, abs=0.02)
+
+
+def test_figure_of_one_scene_has_no_error() -> None:
+    assert math.isnan(Figure((1.0, 2.0, 3.0), ("a", "a", "a")).error)
+
+
+def test_figure_keeps_its_scenes_in_parts_and_differences() -> None:
+    figure = Figure((1.0, 2.0, math.nan, 4.0), ("a", "a", "b", "c"))
+    assert figure.observations == 2
+    assert figure.at((0, 3)).scenes == ("a", "c")
+    assert figure.minus(Figure((1.0,) * 4)).scenes == figure.scenes
+
+
+def test_figure_refuses_scenes_of_other_images() -> None:
+    with pytest.raises(ValueError, match="2 values cannot be of 1 scenes"):
+        Figure((1.0, 2.0), ("a",))
+
+
 @given(VALUES, st.floats(-100, 100))
 def test_figure_minus_a_shifted_one_has_no_error(values: list[float], shift: float) -> None:
     figure = Figure(tuple(values))

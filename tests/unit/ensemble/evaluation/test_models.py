@@ -12,8 +12,8 @@ from oracle import upscale
 from unit.ensemble.evaluation.pictures import FOUR, scene
 
 from hndsr_ensemble.engines import Engine
-from hndsr_ensemble.evaluation.degrade import reduce_bicubic
-from hndsr_ensemble.evaluation.methods import Diffusion, Prior, SharpenedPrior, target_px
+from hndsr_ensemble.evaluation.degrade import reduce_bicubic, target_px
+from hndsr_ensemble.evaluation.methods import Diffusion, Prior, SharpenedPrior
 from hndsr_ensemble.evaluation.models import (
     Remembering,
     RepositoryError,
@@ -21,6 +21,7 @@ from hndsr_ensemble.evaluation.models import (
     UnsupportedScaleError,
     repository_model,
 )
+from hndsr_ensemble.evaluation.sharpening import Fit
 from hndsr_ensemble.geometry import Axis, WindowGeometry
 from hndsr_ensemble.manifest import Options, model_repository
 from hndsr_ensemble.scale import Scale
@@ -77,7 +78,9 @@ def test_rows_of_a_model_are_its_options(model: TiledModel) -> None:
     prior, drawn = Prior(model), Diffusion(model, 1, 0.5)
     assert np.array_equal(prior(source, FOUR, 5), model.upscale(source, FOUR, Options(0, 0.0, 5)))
     assert np.array_equal(drawn(source, FOUR, 5), model.upscale(source, FOUR, Options(1, 0.5, 5)))
-    assert np.array_equal(SharpenedPrior(model, 1.0, drawn.name)(source, FOUR, 5), prior(source, FOUR, 5))
+    assert np.array_equal(
+        SharpenedPrior(model, Fit(1.0, 1.0, 1.0), drawn.name)(source, FOUR, 5), prior(source, FOUR, 5)
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,7 @@ def test_rows_of_a_model_are_its_options(model: TiledModel) -> None:
 def test_row_is_named_by_what_it_does(model: TiledModel, steps: int, texture: float, name: str) -> None:
     diffusion = Diffusion(model, steps, texture)
     assert diffusion.name == f"diffusion, {name}"
-    assert SharpenedPrior(model, 2.0, diffusion.name).name == f"sharpened prior, as diffusion, {name}"
+    assert SharpenedPrior(model, Fit(2.0, 1.0, 1.0), diffusion.name).name == f"sharpened prior, as diffusion, {name}"
 
 
 def test_scale_that_the_model_was_not_made_for_is_refused(model: TiledModel) -> None:

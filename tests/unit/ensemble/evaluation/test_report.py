@@ -21,19 +21,21 @@ from hndsr_ensemble.evaluation.gallery import choose, gallery
 from hndsr_ensemble.evaluation.methods import Bicubic, Diffusion, Method, Prior, SharpenedPrior
 from hndsr_ensemble.evaluation.models import ModelFacts
 from hndsr_ensemble.evaluation.report import Evaluation, document, page
+from hndsr_ensemble.evaluation.sharpening import Fit
 from hndsr_ensemble.evaluation.tables import Table, measure_set
 from hndsr_ensemble.evaluation.truths import Truth
 from hndsr_ensemble.geometry import WindowGeometry
 
 DIFFUSION = "diffusion, 4 steps, texture 1"
 CONTROL = f"sharpened prior, as {DIFFUSION}"
+FIT = Fit(gain=1.5, reached=0.431, wanted=0.432)
 
 
 @pytest.fixture(scope="module")
 def methods() -> tuple[Method, ...]:
     model = NoisyModel()
     grid = [Diffusion(model, steps, texture) for steps in (4, 8) for texture in (1.0, 1.5)]
-    return Prior(model), *grid, SharpenedPrior(model, 1.5, DIFFUSION)
+    return Prior(model), *grid, SharpenedPrior(model, FIT, DIFFUSION)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,7 @@ def evaluation(table: Table, methods: tuple[Method, ...]) -> Evaluation:
     seams = measure_set(scenes(1), [], scale=FOUR, measures={"seams"}, window=WindowGeometry(64, 48))
     return Evaluation(
         images="5 of the 5 of the folder scenes",
+        unseen="None of them is among the 7 that the weights have seen.",
         model=ModelFacts("repository", "a" * 64, "onnxruntime", "fp32", "cpu"),
         seed=3,
         fixed_on="2 other images",
@@ -76,10 +79,29 @@ def test_document_has_paired_differences(evaluation: Evaluation, table: Table) -
 def test_document_has_groups_protocol_and_frontier(evaluation: Evaluation, table: Table) -> None:
     found = document(evaluation)["scales"]["4"]
     assert found["groups"]["town"]["prior"]["psnr"]["images"] == 2
-    assert (found["protocol"]["seed"], found["protocol"]["images"], found["gains"]) == (3, 5, {CONTROL: 1.5})
+    assert (found["protocol"]["seed"], found["protocol"]["images"], found["scenes"]) == (3, 5, 5)
     points = [(point["steps"], point["texture"]) for point in found["frontier"]]
     assert points == [(0, 0.0), (4, 1.0), (4, 1.5), (8, 1.0), (8, 1.5)]
     assert found["frontier"][1]["psnr"] == table.row(DIFFUSION).psnr.mean
+
+
+def test_document_has_gains_and_what_they_reach(evaluation: Evaluation) -> None:
+    found = document(evaluation)["scales"]["4"]
+    assert found["gains"] == {CONTROL: {"gain": 1.5, "reached": 0.431, "wanted": 0.432}}
+    assert found["rows"][CONTROL]["beyond_source"]["mean"] > found["rows"]["prior"]["beyond_source"]["mean"]
+
+
+def test_document_says_whether_the_images_were_seen(evaluation: Evaluation) -> None:
+    assert document(evaluation)["seen"] == "None of them is among the 7 that the weights have seen."
+    assert "None of them is among the 7 that the weights have seen." in page(evaluation)
+
+
+def test_document_counts_scenes() -> None:
+    crops = [Truth.of(f"{place}", scene(place), scene="one" if place < 2 else "other") for place in range(4)]
+    table = measure_set(crops, [Prior(NoisyModel())], scale=FOUR, measures={"psnr"})
+    facts = ModelFacts("repository", "a" * 64, "onnxruntime", "fp32", "cpu")
+    found = document(Evaluation("four", "", facts, 0, "none", {}, (), (table,), None))["scales"]["4"]
+    assert (found["scenes"], found["rows"]["bicubic"]["psnr"]["scenes"]) == (2, 2)
 
 
 def test_document_has_nothing_for_what_is_no_number() -> None:
@@ -87,11 +109,12 @@ def test_document_has_nothing_for_what_is_no_number() -> None:
     flat = Truth.of("flat", np.full((64, 64, 3), 9, np.uint8))
     table = measure_set([flat], [Prior(NoisyModel())], scale=FOUR, measures={"psnr"})
     facts = ModelFacts("repository", "a" * 64, "onnxruntime", "fp32", "cpu")
-    found = document(Evaluation("one", facts, 0, "none", {}, (), (table,), None))
+    found = document(Evaluation("one", "", facts, 0, "none", {}, (), (table,), None))
     assert found["scales"]["4"]["rows"]["bicubic"]["psnr"] == {
         "mean": None,
         "error": None,
         "images": 1,
+        "scenes": 1,
         "values": [None],
     }
 
@@ -104,9 +127,10 @@ def test_page_has_a_line_for_every_row_with_its_error(evaluation: Evaluation, ta
 
 def test_page_says_the_protocol(evaluation: Evaluation) -> None:
     text = page(evaluation)
-    assert "5 images; source: Pillow's BICUBIC" in text
+    assert "5 images of 5 scenes; source: Pillow's BICUBIC" in text
     assert "border 4 px" in text
-    assert "gains, fixed on 2 other images: 1.50 for diffusion" in text
+    assert f"Gains, fixed on 2 other images: 1.50 for {DIFFUSION}, which gives 0.431 of the truth's energy" in text
+    assert "where that row has 0.432" in text
 
 
 def test_page_has_tables_whose_lines_are_as_long_as_their_heads(evaluation: Evaluation) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from unit.ensemble.evaluation.pictures import noisy, scene
+from unit.ensemble.evaluation.pictures import FOUR, noisy, scene
 
 from hndsr_ensemble.evaluation.degrade import enlarge_bicubic, reduce_bicubic
 from hndsr_ensemble.evaluation.synthesis import _spaces, shares
@@ -22,23 +22,23 @@ def source(truth: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def enlarged(truth: np.ndarray, source: np.ndarray) -> np.ndarray:
-    return enlarge_bicubic(source, *truth.shape[:2])
+    return enlarge_bicubic(source, FOUR)
 
 
 def test_the_truth_is_all_improvement(truth: np.ndarray, source: np.ndarray) -> None:
-    assert shares(truth, truth, source) == (1, 0, 0)
+    assert shares(truth, truth, source, scale=FOUR) == (1, 0, 0)
 
 
 def test_the_enlarged_source_is_all_omission(truth: np.ndarray, source: np.ndarray, enlarged: np.ndarray) -> None:
-    assert shares(enlarged, truth, source) == (0, 1, 0)
+    assert shares(enlarged, truth, source, scale=FOUR) == (0, 1, 0)
 
 
 def test_what_is_far_from_both_is_all_hallucination(truth: np.ndarray, source: np.ndarray) -> None:
-    assert shares(255 - truth // 8, truth, source).hallucination > 0.99
+    assert shares(255 - truth // 8, truth, source, scale=FOUR).hallucination > 0.99
 
 
 def test_noise_on_the_truth_is_hallucination_more_and_more(truth: np.ndarray, source: np.ndarray) -> None:
-    found = [shares(noisy(truth, sigma), truth, source).hallucination for sigma in (2.0, 10.0, 40.0)]
+    found = [shares(noisy(truth, sigma), truth, source, scale=FOUR).hallucination for sigma in (2.0, 10.0, 40.0)]
     assert found == sorted(found)
     assert found[0] < 0.3
     assert found[-1] > 0.7
@@ -47,7 +47,7 @@ def test_noise_on_the_truth_is_hallucination_more_and_more(truth: np.ndarray, so
 def test_half_the_truth_is_half_improvement(truth: np.ndarray, source: np.ndarray, enlarged: np.ndarray) -> None:
     mixed = enlarged.copy()
     mixed[:, :64] = truth[:, :64]
-    found = shares(mixed, truth, source)
+    found = shares(mixed, truth, source, scale=FOUR)
     assert found.hallucination == 0
     assert 0.2 < found.improvement < 0.8
 
@@ -77,19 +77,19 @@ def test_space_is_the_nearest_by_the_formulas_of_opensr_test(improving: float, o
 
 
 def test_shares_add_up_to_one(truth: np.ndarray, source: np.ndarray) -> None:
-    assert sum(shares(noisy(truth), truth, source)) == pytest.approx(1)
+    assert sum(shares(noisy(truth), truth, source, scale=FOUR)) == pytest.approx(1)
 
 
 def test_nothing_counts_where_nothing_is_missing_or_added() -> None:
     flat = np.full((64, 64, 3), 80, np.uint8)
-    assert np.isnan(shares(flat, flat, reduce_bicubic(flat, 4))).all()
+    assert np.isnan(shares(flat, flat, reduce_bicubic(flat, 4), scale=FOUR)).all()
 
 
 def test_what_is_added_to_a_flat_truth_is_hallucination() -> None:
     flat = np.full((64, 64, 3), 80, np.uint8)
-    assert shares(noisy(flat), flat, reduce_bicubic(flat, 4)).hallucination > 0.99
+    assert shares(noisy(flat), flat, reduce_bicubic(flat, 4), scale=FOUR).hallucination > 0.99
 
 
 def test_shares_refuse_images_that_differ_in_shape(truth: np.ndarray, source: np.ndarray) -> None:
     with pytest.raises(ValueError, match="cannot be measured"):
-        shares(truth[:-1], truth, source)
+        shares(truth[:-1], truth, source, scale=FOUR)

@@ -17,6 +17,7 @@ from hndsr_ensemble.evaluation.tables import (
     NoImagesError,
     SmallImageError,
     Table,
+    check_images,
     measure_set,
     protocol,
     reduce,
@@ -64,7 +65,7 @@ def test_no_other_method_may_be_called_bicubic() -> None:
 def test_row_has_the_psnr_of_every_image(table: Table) -> None:
     for image, value in zip(scenes(4), table.row("bicubic").psnr.values, strict=True):
         truth = image.read()
-        assert value == psnr(enlarge_bicubic(reduce_bicubic(truth, 4), 128, 128), truth)
+        assert value == psnr(enlarge_bicubic(reduce_bicubic(truth, 4), FOUR), truth)
 
 
 def test_row_has_mean_and_error_over_images(table: Table) -> None:
@@ -97,9 +98,25 @@ def test_values_do_not_depend_on_the_other_images() -> None:
     assert whole.rows[1].psnr.values[2] == alone.rows[1].psnr.values[0]
 
 
+def test_values_do_not_depend_on_names() -> None:
+    rows = [Diffusion(NoisyModel(), 4)]
+    one, other = (
+        measure_set([Truth.of(name, scene(2))], rows, scale=FOUR, measures=QUICK) for name in ("a.png", "b/c.png")
+    )
+    assert one.rows[1].psnr.values == other.rows[1].psnr.values
+
+
 def test_seed_is_another_for_another_image_or_run() -> None:
-    assert len({seed_of(name, seed) for name in ("a", "b") for seed in (0, 1, 2**32 - 1)}) == 6
-    assert seed_of("b", 2**32 - 1) < 2**64
+    assert len({seed_of(scene(number), seed) for number in (0, 1) for seed in (0, 1, 2**32 - 1)}) == 6
+    assert seed_of(scene(1), 2**32 - 1) < 2**64
+
+
+def test_errors_are_by_scene() -> None:
+    crops = [Truth.of(f"{place}", scene(place), scene=f"{place % 2}") for place in range(4)]
+    table = measure_set(crops, [Prior(NoisyModel())], scale=FOUR, measures=QUICK)
+    assert (table.scenes, len(table.images)) == (2, 4)
+    assert table.row("prior").psnr.observations == 2
+    assert table.difference("prior", "bicubic", "psnr").observations == 2
 
 
 def test_group_has_its_own_images_only(table: Table) -> None:
@@ -137,13 +154,25 @@ def test_truth_is_as_large_as_what_is_made_of_its_source(scale: str) -> None:
 
 def test_small_image_is_refused_by_name() -> None:
     small = Truth.of("tiny.png", scene(1)[:47, :64])
-    with pytest.raises(SmallImageError, match=r"tiny\.png is 64 × 47 px"):
+    with pytest.raises(SmallImageError, match=r"tiny\.png is 64 × 44 px"):
         measure_set([small], [], scale=FOUR)
 
 
 def test_image_that_shrinks_below_the_limit_is_refused() -> None:
     with pytest.raises(SmallImageError, match="49 × 42 px once reduced"):
         measure_set([Truth.of("a", scene(1)[:48, :55])], [], scale=Scale.parse("7"))
+
+
+def test_all_images_that_are_too_small_at_some_scale_are_named_at_once() -> None:
+    images = [*scenes(1), Truth.of("tiny", scene(1)[:47, :64]), Truth.of("odd", scene(1)[:55, :55])]
+    with pytest.raises(SmallImageError, match=r"^tiny is 63 × 42 px, less is 35 × 49 px once") as refused:
+        check_images([*images, Truth.of("less", scene(1)[:50, :40])], [FOUR, Scale(7, 1)])
+    assert str(refused.value).endswith("a side takes 48")
+
+
+def test_error_names_ten_images_that_are_too_small_and_counts_the_others() -> None:
+    with pytest.raises(SmallImageError, match="9 is 40 × 40 px and 2 more are too small once"):
+        check_images([Truth.of(f"{place}", scene(1)[:40, :40]) for place in range(12)], [FOUR])
 
 
 def test_no_image_is_refused() -> None:

@@ -31,8 +31,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("options", [Options(0, 0.0, 0), Options(2, 1.0, 7)], ids=["prior", "diffusion"])
 def test_weights_make_what_their_export_makes(weights: Path, options: Options) -> None:
     source = reduce_bicubic(scene(1), 4)
-    trained, exported = weights_model(weights, device="cpu"), repository_model(model_repository())
-    ours, its = (model.upscale(source, FOUR, options) for model in (trained, exported))
+    models = weights_model(weights, device="cpu"), repository_model(model_repository())
+    ours, its = (model.upscale(source, FOUR, options) for model in models)
     difference = np.abs(ours.astype(int) - its)
     assert difference.max() <= 1
     assert difference.mean() < 0.01
@@ -68,6 +68,12 @@ def test_weights_of_another_network_are_refused(weights: Path, tmp_path: Path) -
     shutil.copy(other / "unet.safetensors", other / "fno.safetensors")
     with pytest.raises(WeightsFolderError, match="of this model"):
         weights_model(other, device="cpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_convolutions_on_a_gpu_are_not_rounded_to_tf32(weights: Path) -> None:
+    weights_model(weights, device="cuda")
+    assert not torch.backends.cudnn.allow_tf32
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
