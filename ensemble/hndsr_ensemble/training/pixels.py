@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import rasterio
 import torch
 from jaxtyping import Int64, UInt8
-from rasterio.enums import ColorInterp
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import MemoryFile
 from rasterio.windows import Window
 from torch import Tensor
 
 from hndsr_ensemble.engines.torch.device import upload
 from hndsr_ensemble.training.config import DataConfig
 from hndsr_ensemble.training.crops import Plan
+from hndsr_ensemble.training.decoded import DecodedImages
 from hndsr_ensemble.training.errors import TrainingError
+from hndsr_ensemble.training.imagery import pixels as imagery_pixels
 from hndsr_ensemble.training.imagery.manifest import Image
-from hndsr_ensemble.training.imagery.sources import REMOTE, read_remote
+from hndsr_ensemble.training.imagery.sources import REMOTE
 
-BANDS = 3
+BANDS = imagery_pixels.BANDS
 MIB = 2**20
-
-_opening = Lock()
+TALLEST_BLOCK_PX = 1024
+"""Of a file whose crops are read block by block; a TIFF may be one block as high as it is."""
 
 
 class ImageReadError(TrainingError):
@@ -45,7 +41,8 @@ class NoImagesError(TrainingError):
 
     def __init__(self, *, split: str, images: int, crop_px: int) -> None:
         super().__init__(
-            f"split {split!r} has {images} images, none of them uint8 with at least {crop_px} x {crop_px} px"
+            f"split {split!r} has {images} images, none of them uint8, valid everywhere and of at least"
+            f" {crop_px} x {crop_px} px"
         )
 
 
@@ -65,14 +62,21 @@ class Pixels(Protocol):
 
 
 def usable(images: Sequence[Image], crop_px: int) -> list[Image]:
-    """Those that can be trained on: 8 bits a sample, and no side below a crop's."""
-    return [
-        image for image in images if image.sample_type == "uint8" and min(image.height_px, image.width_px) >= crop_px
-    ]
+    """Those that can be trained on: 8 bits a sample, all pixels valid, and no side below a crop's."""
+    return [image for image in images if image.is_measurable and min(image.height_px, image.width_px) >= crop_px]
 
 
-def open_pixels(images: Sequence[Image], data: DataConfig, *, split: str, device: torch.device) -> Pixels:
-    """The images of a split, in memory if they fit `data.resident_limit_mib`.
+def open_pixels(
+    images: Sequence[Image], data: DataConfig, *, split: str, device: torch.device, limit_bytes: int | None = None
+) -> Pixels:
+    """The images of a split, in the device's memory if they fit the limit.
+
+    Args:
+        images: of the split.
+        data: side of a crop, and threads.
+        split: its name.
+        device: where crops are wanted.
+        limit_bytes: by default, `data.resident_limit_mib`.
 
     Raises:
         NoImagesError: none can be trained on.
@@ -81,9 +85,10 @@ def open_pixels(images: Sequence[Image], data: DataConfig, *, split: str, device
     fit = usable(images, data.crop_px)
     if not fit:
         raise NoImagesError(split=split, images=len(images), crop_px=data.crop_px)
-    if sum(BANDS * image.height_px * image.width_px for image in fit) <= data.resident_limit_mib * MIB:
+    limit_bytes = data.resident_limit_mib * MIB if limit_bytes is None else limit_bytes
+    if sum(map(_size_bytes, fit)) <= limit_bytes:
         return ResidentPixels(fit, workers=data.workers, device=device)
-    return StreamedPixels(fit, workers=data.workers, device=device)
+    return StreamedPixels(fit, workers=data.workers, device=device, kept_bytes=limit_bytes)
 
 
 class ResidentPixels:
@@ -131,15 +136,20 @@ class ResidentPixels:
 class StreamedPixels:
     """Images that stay where they are: threads read the crops of the next batches while one is worked on.
 
+    Where a file is read whole to get at a crop (remote ones, PNG, JPEG), images that were used last are kept decoded.
+
     Args:
         images: of any sizes.
         workers: threads.
         device: where crops are sent.
+        kept_bytes: of decoded images, at most; larger ones are decoded for every crop.
     """
 
-    def __init__(self, images: Sequence[Image], *, workers: int, device: torch.device) -> None:
+    def __init__(self, images: Sequence[Image], *, workers: int, device: torch.device, kept_bytes: int = 0) -> None:
         self.sizes_px = _sizes(images)
         self._images, self._device = images, device
+        self._decoded, self._kept_bytes = DecodedImages(kept_bytes), kept_bytes
+        self._by_window: dict[int, bool] = {}
         self._pool = ThreadPoolExecutor(workers)
         self._asked: dict[bytes, list[Future[UInt8[np.ndarray, "p p 3"]]]] = {}
 
@@ -155,9 +165,19 @@ class StreamedPixels:
 
     def _read(self, plan: Plan) -> list[Future[UInt8[np.ndarray, "p p 3"]]]:
         return [
-            self._pool.submit(read_rgb, self._images[image], Corner(int(top), int(left), plan.crop_px))
+            self._pool.submit(self._crop, int(image), Corner(int(top), int(left), plan.crop_px))
             for image, (top, left) in zip(plan.images, plan.corners, strict=True)
         ]
+
+    def _crop(self, number: int, square: Corner) -> UInt8[np.ndarray, "p p 3"]:
+        image = self._images[number]
+        if number not in self._by_window:
+            self._by_window[number] = _size_bytes(image) > self._kept_bytes or _reads_windows(image)
+        if self._by_window[number]:
+            return read_rgb(image, square)
+        whole = self._decoded.get(number, _size_bytes(image), lambda: read_rgb(image))
+        # A view would keep the whole image in memory.
+        return whole[square.top_px :, square.left_px :][: square.side_px, : square.side_px].copy()
 
 
 @dataclass(frozen=True)
@@ -168,6 +188,11 @@ class Corner:
     left_px: int
     side_px: int
 
+    @property
+    def window(self) -> Window:
+        """The same for rasterio."""
+        return Window(self.left_px, self.top_px, self.side_px, self.side_px)
+
 
 def read_rgb(image: Image, square: Corner | None = None) -> UInt8[np.ndarray, "h w 3"]:
     """Decode an image or a square of it, as three bands.
@@ -175,35 +200,18 @@ def read_rgb(image: Image, square: Corner | None = None) -> UInt8[np.ndarray, "h
     Raises:
         ImageReadError: it cannot be read, or has another size or sample type than the manifest says.
     """
-    try:
-        with _opened(image.path) as raster:
-            _require_unchanged(image, raster)
-            window = square and Window(square.left_px, square.top_px, square.side_px, square.side_px)
-            samples = raster.read([1] if raster.count < BANDS else [1, 2, 3], window=window)
-            if raster.colorinterp[0] == ColorInterp.palette:
-                samples = _colours(raster)[:, samples[0]]
-    except (RasterioError, OSError) as error:
-        raise ImageReadError(path=image.path, cause=str(error)) from error
-    return np.ascontiguousarray(np.broadcast_to(samples, (BANDS, *samples.shape[1:])).transpose(1, 2, 0))
-
-
-def _colours(raster: Any) -> UInt8[np.ndarray, "3 256"]:
-    table = np.zeros((BANDS, 256), np.uint8)
-    for index, colour in raster.colormap(1).items():
-        table[:, index] = colour[:BANDS]
-    return table
+    with _opened(image) as raster:
+        return imagery_pixels.read_rgb(raster, square and square.window)
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[Any]:
-    with ExitStack() as stack:
-        if REMOTE in path:
-            path = stack.enter_context(MemoryFile(read_remote(path))).name
-        # Filters of warnings belong to the whole process, which threads must not change at the same time.
-        with _opening, warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            raster = rasterio.open(path)
-        yield stack.enter_context(raster)
+def _opened(image: Image) -> Iterator[Any]:
+    try:
+        with imagery_pixels.opened(image.path) as raster:
+            _require_unchanged(image, raster)
+            yield raster
+    except (imagery_pixels.UndecodableError, OSError) as error:
+        raise ImageReadError(path=image.path, cause=str(error)) from error
 
 
 def _require_unchanged(image: Image, raster: Any) -> None:
@@ -211,6 +219,20 @@ def _require_unchanged(image: Image, raster: Any) -> None:
     listed = (image.height_px, image.width_px, image.bands, image.sample_type)
     if found != listed:
         raise ImageReadError(path=image.path, cause=f"is {found} (height, width, bands, type) and was {listed}")
+
+
+def _reads_windows(image: Image) -> bool:
+    """Whether a file is decoded in blocks small enough to be read for each crop."""
+    if REMOTE in image.path:
+        return False
+    with _opened(image) as raster:
+        height, width = raster.block_shapes[0]
+        # Of PNG and JPEG, GDAL calls a row a block, and decodes all rows before it.
+        return height <= TALLEST_BLOCK_PX and (raster.driver == "GTiff" or width < raster.width)
+
+
+def _size_bytes(image: Image) -> int:
+    return BANDS * image.height_px * image.width_px
 
 
 def _sizes(images: Sequence[Image]) -> Int64[np.ndarray, "m 2"]:

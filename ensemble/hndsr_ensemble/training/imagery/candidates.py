@@ -1,10 +1,11 @@
 """Which pictures may overlap, and how they would lie: words in common that agree on one placement.
 
-The work grows with the number of words, not with that of pairs: words that many keypoints share are left out, as stop
-words are in text.
+The work grows with the number of words, not with that of pairs: a word that many keypoints share, since many files show
+one ground or since it is of a texture that repeats, links each picture with the nearest ones that have it, in the order
+of the pictures. These links are chains, so ground that any number of files show still connects all of them.
 
-Source: Sivic and Zisserman 2003, "Video Google: a text retrieval approach to object matching in videos", section 4;
-votes for a placement in overlapping cells: Lowe 2004, section 7.3.
+Source: words of pictures: Sivic and Zisserman 2003, "Video Google: a text retrieval approach to object matching in
+videos", section 4; votes for a placement in overlapping cells: Lowe 2004, section 7.3.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ MIN_VOTES: Final = 4
 """Keypoints that must agree before pixels are compared."""
 PLACEMENTS: Final = 3
 """Placements of a pair that are tried, those with most votes."""
-STOP_COUNT: Final = 24
-"""A word that more keypoints share says nothing."""
+CROWD: Final = 24
+"""Keypoints that are all matched with each other where they share a word; of more, neighbours are."""
+NEIGHBOURS: Final = 4
+"""Keypoints on either side that one of a crowd is matched with."""
 QUERIES_AT_ONCE: Final = 64
 SHIFT_CELLS: Final = 1 << 10
 """More than half the cells of shifts along one axis."""
@@ -79,10 +82,6 @@ class _Described(NamedTuple):
     marks: _Marks
     words: UInt64[np.ndarray, "count probes"]
 
-    def at_full_size(self) -> _Described:
-        kept = self.marks.levels == 0
-        return _Described(self.marks.rows(kept), self.words[kept])
-
 
 class _Index(NamedTuple):
     """Marks to be found by their words."""
@@ -90,24 +89,45 @@ class _Index(NamedTuple):
     words: UInt64[np.ndarray, "listed"]
     """Ascending."""
     rows: Int64[np.ndarray, "listed"]
-    """The mark of each word."""
+    """The mark of each word; ascending among those of one word."""
     marks: _Marks
+    owners: Int64[np.ndarray, "pictures"]
+    """Of each picture, as in `find_candidates`."""
 
     @classmethod
-    def of(cls, described: _Described) -> _Index:
+    def of(cls, described: _Described, owners: Int64[np.ndarray, "pictures"]) -> _Index:
         words = described.words.ravel()
         order = np.argsort(words, kind="stable")
-        return cls(words[order], order // described.words.shape[1], described.marks)
+        return cls(words[order], order // described.words.shape[1], described.marks, owners)
 
     def matches(self, queries: _Described) -> tuple[_Marks, _Marks]:
-        """Queries and marks that share a word, row by row."""
+        """Queries and marks that share a word, row by row; in a crowd, neighbours that do."""
         words, probes = queries.words.ravel(), queries.words.shape[1]
         starts = np.searchsorted(self.words, words, side="left")
-        counts = np.searchsorted(self.words, words, side="right") - starts
-        counts[counts > STOP_COUNT] = 0
-        asking = np.repeat(np.arange(len(words)), counts)
-        within = np.arange(len(asking)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return queries.marks.rows(asking // probes), self.marks.rows(self.rows[starts[asking] + within])
+        stops = np.searchsorted(self.words, words, side="right")
+        crowded = np.flatnonzero(stops - starts > CROWD)
+        alone = np.flatnonzero(stops - starts <= CROWD)
+        owners = self.owners[queries.marks.pictures[crowded // probes]]
+        begin, end = (self._place(starts[crowded], stops[crowded], owners + after) for after in (0, 1))
+        asking = np.concatenate([alone, crowded, crowded])
+        starts = np.concatenate([starts[alone], np.maximum(begin - NEIGHBOURS, starts[crowded]), end])
+        stops = np.concatenate([stops[alone], begin, np.minimum(end + NEIGHBOURS, stops[crowded])])
+        counts = stops - starts
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        found = self.marks.rows(self.rows[np.repeat(starts, counts) + within])
+        return queries.marks.rows(np.repeat(asking, counts) // probes), found
+
+    def _place(
+        self, starts: Int64[np.ndarray, "asked"], stops: Int64[np.ndarray, "asked"], owners: Int64[np.ndarray, "asked"]
+    ) -> Int64[np.ndarray, "asked"]:
+        """Where in each span of marks those of an owner begin, or would."""
+        low, high = starts.copy(), stops.copy()
+        while (open_ := np.flatnonzero(low < high)).size:
+            middle = (low[open_] + high[open_]) // 2
+            before = self.owners[self.marks.pictures[self.rows[middle]]] < owners[open_]
+            low[open_[before]] = middle[before] + 1
+            high[open_[~before]] = middle[~before]
+        return low
 
 
 def find_candidates(
@@ -117,12 +137,12 @@ def find_candidates(
 
     Args:
         pictures: their keypoints.
-        owners: number of the image that each picture is a piece of; pieces of one image are not compared.
+        owners: number of the image that each picture is a piece of, ascending; pieces of one image are not compared.
         fresh: pictures that have not been compared before; of each pair at least one is.
     """
     everything = range(len(pictures))
-    plain = _Index.of(_described(pictures, everything, plain_words, levels=1))
-    probed = _Index.of(_described(pictures, everything, probed_words, levels=1))
+    plain = _Index.of(_described(pictures, everything, plain_words, levels=1), owners)
+    probed = _Index.of(_described(pictures, everything, probed_words, levels=1), owners)
     for start in everything[::QUERIES_AT_ONCE]:
         numbers = everything[start : start + QUERIES_AT_ONCE]
         queries = _described(pictures, numbers, plain_words, levels=len(LEVELS))

@@ -16,7 +16,13 @@ from jaxtyping import Float32
 from hndsr_ensemble.training.durable import write_shared
 from hndsr_ensemble.training.imagery.keypoints import Keypoints, find_keypoints
 from hndsr_ensemble.training.imagery.manifest import Footprint, Image
-from hndsr_ensemble.training.imagery.pixels import UndecodableError, opened, pieces_of, read_luminance
+from hndsr_ensemble.training.imagery.pixels import (
+    UndecodableError,
+    invalid_share,
+    opened,
+    pieces_of,
+    read_luminance,
+)
 from hndsr_ensemble.training.imagery.sharpness import sharpness
 from hndsr_ensemble.training.imagery.sources import REMOTE, Found, file_sha256, read_remote
 
@@ -87,6 +93,7 @@ def _decoded(found: Found, digest: str, dataset: Any, folder: Path) -> Image:
         bands=dataset.count,
         sample_type=dataset.dtypes[0],
         sharpness=sharp,
+        invalid_share=invalid_share(dataset),
         footprint=_footprint(dataset),
     )
 
@@ -108,7 +115,7 @@ def _write_keypoints(path: Path, pieces: list[Keypoints]) -> None:
 
 
 def _footprint(dataset: Any) -> Footprint | None:
-    if dataset.crs is None or dataset.transform.is_identity:
+    if dataset.crs is None or dataset.transform.is_identity or dataset.transform.is_degenerate:
         return None
     a, b, c, d, e, f = tuple(dataset.transform)[:6]
     width, height = dataset.width, dataset.height

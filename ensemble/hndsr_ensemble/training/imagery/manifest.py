@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from hndsr_ensemble.training.durable import write_shared
 from hndsr_ensemble.training.errors import TrainingError
 
-VERSION: Final = 1
+VERSION: Final = 2
 MANIFEST: Final = "manifest.jsonl"
 PLACE: Final = frozenset({"path", "modified"})
 """Fields that say where an image lies: they are no part of what the data are."""
@@ -61,9 +61,17 @@ class Image:
     """Variance of the Laplacian over that of the luminance."""
     footprint: Footprint | None = None
     scene: str | None = None
+    """By the path from the source's folder on, so that it does not depend on where that lies."""
     split: Split | None = None
     refused: str | None = None
     """What is wrong; what GDAL says about it follows a colon."""
+    invalid_share: float = 0.0
+    """Of its pixels, those that hold nothing, as nodata, a mask or opacity say."""
+
+    @property
+    def is_measurable(self) -> bool:
+        """Whether it may be trained and measured on: 8 bits a sample, and every pixel holds something."""
+        return self.refused is None and self.sample_type == "uint8" and self.invalid_share == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +93,7 @@ class Settings:
     fractions: tuple[float, float, float]
     """Of train, val and test; they sum to 1."""
     scenes: str
-    """`none`, `folder`, or a regular expression with one group over the path."""
+    """`none`, `folder`, or a regular expression with one group over the path from the source's folder on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +105,8 @@ class Manifest:
     overlaps: tuple[Overlap, ...]
 
     def images(self, split: Split) -> tuple[Image, ...]:
-        """Those of one split."""
-        return tuple(image for image in self.records if image.split == split)
+        """Those of one split, in an order that their contents decide, as the digest does."""
+        return tuple(sorted((one for one in self.records if one.split == split), key=lambda one: one.sha256))
 
     @property
     def digest(self) -> str:
@@ -126,7 +134,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         header, *entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         if header["manifest"] != VERSION:
-            raise ManifestError(path=path, fault=f"is of version {header['manifest']}, not {VERSION}")
+            raise ManifestError(path=path, fault=f"is of version {header['manifest']}, not {VERSION}: remove it")
         manifest = _parsed(header, entries)
     except OSError as error:
         raise ManifestError(path=path, fault=f"cannot be read ({error.strerror})") from error
@@ -143,10 +151,10 @@ def image_of(fields: dict[str, Any]) -> Image:
     Raises:
         KeyError, TypeError: fields are missing or unknown.
     """
-    place = fields.get("footprint")
+    place = fields["footprint"]
     corners = tuple((float(x), float(y)) for x, y in place["corners"]) if place else ()
     footprint = Footprint(place["crs"], corners, place["pixel"]) if place else None
-    return Image(**{**fields, "footprint": footprint})
+    return Image(**{**{name: fields[name] for name in Image.__slots__}, **fields, "footprint": footprint})
 
 
 def _parsed(header: dict[str, Any], entries: Iterable[dict[str, Any]]) -> Manifest:

@@ -34,8 +34,26 @@ class Comparison(NamedTuple):
     placements: tuple[Placement, ...]
 
 
-Mapper = Callable[[Callable[[Comparison], CommonGround | None], Sequence[Comparison]], Iterable[CommonGround | None]]
+class Unread(NamedTuple):
+    """Why two pieces were not compared."""
+
+    path: str
+    """Of the image that could not be read."""
+    cause: str
+
+
+Compared = CommonGround | Unread | None
+"""What two pieces have in common, if anything."""
+Mapper = Callable[[Callable[[Comparison], Compared], Sequence[Comparison]], Iterable[Compared]]
 """What runs comparisons, here or in other processes, and answers in their order."""
+
+
+class Overlaps(NamedTuple):
+    """What was found, and what could not be looked at."""
+
+    found: tuple[Overlap, ...]
+    unread: dict[str, str]
+    """Why an image could not be read, by its path: some of its pairs were not compared."""
 
 
 class _Pictures(NamedTuple):
@@ -54,8 +72,8 @@ def find_overlaps(
     known: Iterable[Overlap] = (),
     compared: frozenset[str] = frozenset(),
     mapper: Mapper = map,
-) -> tuple[Overlap, ...]:
-    """Every pair of contents that overlap, by their sha256.
+) -> Overlaps:
+    """Pairs of contents that overlap, by their sha256: enough of them to connect all that do.
 
     Images of the same content count once: they are equal, and no overlap is needed to say so.
 
@@ -70,21 +88,27 @@ def find_overlaps(
         OSError, ValueError, KeyError: keypoints are missing.
     """
     contents = {image.sha256: image for image in sorted(images, key=lambda one: (one.sha256, one.path), reverse=True)}
-    kept = {(one.first, one.second): one for one in known if {one.first, one.second} <= compared & contents.keys()}
-    pictures = _read(contents, keypoints_folder)
-    found = {(one.first, one.second): one for one in _by_pixels(pictures, compared, mapper)}
+    pairs = {(one.first, one.second): one for one in known}
+    kept = {pair: one for pair, one in pairs.items() if contents.keys() >= set(pair)}
+    # What a content that has gone connected may have to be connected anew.
+    parted = {member for pair in pairs.keys() - kept.keys() for member in pair}
+    pictures, unread = _read(contents, keypoints_folder), dict[str, str]()
+    found = {(one.first, one.second): one for one in _by_pixels(pictures, compared - parted, mapper, unread)}
     footprints = {sha256: image.footprint for sha256, image in contents.items() if image.footprint is not None}
     lying = {pair: Overlap(*pair, "footprint", 0.0) for pair in find_intersections(footprints)}
     overlaps = {**lying, **kept, **found}
-    return tuple(overlaps[pair] for pair in sorted(overlaps))
+    return Overlaps(tuple(overlaps[pair] for pair in sorted(overlaps)), unread)
 
 
-def compare(comparison: Comparison) -> CommonGround | None:
-    """What two pieces have in common at the first placement that holds; nothing if one of them has gone."""
+def compare(comparison: Comparison) -> Compared:
+    """What two pieces have in common at the first placement that holds."""
+    path = comparison.first[0]
     try:
-        first, second = _luminance(*comparison.first), _luminance(*comparison.second)
-    except (UndecodableError, OSError):
-        return None
+        first = _luminance(*comparison.first)
+        path = comparison.second[0]
+        second = _luminance(*comparison.second)
+    except (UndecodableError, OSError) as error:
+        return Unread(path, str(error.__cause__ or error))
     tried = (common_ground(first, second, placement) for placement in comparison.placements)
     return next((ground for ground in tried if ground is not None), None)
 
@@ -107,7 +131,10 @@ def _read(contents: Mapping[str, Image], folder: Path) -> _Pictures:
     return pictures
 
 
-def _by_pixels(pictures: _Pictures, compared: frozenset[str], mapper: Mapper) -> Iterator[Overlap]:
+def _by_pixels(
+    pictures: _Pictures, compared: frozenset[str], mapper: Mapper, unread: dict[str, str]
+) -> Iterator[Overlap]:
+    """Each overlap once; images that cannot be read go into `unread`."""
     if not pictures.owners:
         return
     owners = np.array(pictures.owners)
@@ -119,7 +146,9 @@ def _by_pixels(pictures: _Pictures, compared: frozenset[str], mapper: Mapper) ->
         comparisons = [_comparison(pictures, group) for group in pairs]
         for group, ground in zip(pairs, mapper(compare, comparisons), strict=True):
             pair = _pair(group[0], owners)
-            if ground is not None and pair not in done:
+            if isinstance(ground, Unread):
+                unread[ground.path] = ground.cause
+            elif ground is not None and pair not in done:
                 done.add(pair)
                 yield _overlap(pictures, group[0], ground)
 

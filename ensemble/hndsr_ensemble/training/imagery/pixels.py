@@ -1,4 +1,4 @@
-"""Luminance of image files, by GDAL, in pieces of bounded size."""
+"""Pixels of image files, by GDAL: colours as they are, luminance in pieces of bounded size, and which are valid."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import numpy as np
 import rasterio
 from jaxtyping import Bool, Float32, Shaped
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
@@ -30,8 +31,12 @@ BT601: Final = np.array([0.299, 0.587, 0.114], np.float32)
 CLIPPED_PERCENT: Final = 1.0
 """Of samples that are not bytes, what lies outside the grey levels at either end."""
 
+BANDS: Final = 3
+
 UndecodableError = RasterioError
 """What `opened` and reading from it raise for what GDAL cannot decode."""
+
+_opening: Final = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +64,38 @@ def opened(path: str, content: bytes | None = None) -> Iterator[Any]:
     """
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING="YES", GDAL_PAM_ENABLED="NO"))
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        name = Path(path)
         if REMOTE in path or content is not None:
-            memory = stack.enter_context(MemoryFile(read_remote(path) if content is None else content))
-            yield stack.enter_context(memory.open())
-        else:
-            yield stack.enter_context(rasterio.open(Path(path)))
+            name = stack.enter_context(MemoryFile(read_remote(path) if content is None else content)).name
+        # Filters of warnings belong to the whole process, which threads must not change at the same time.
+        with _opening, warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = rasterio.open(name)
+        yield stack.enter_context(dataset)
+
+
+def read_rgb(dataset: Any, window: Window | None = None) -> Shaped[np.ndarray, "height width 3"]:
+    """The first three bands of an image or a window of it; of fewer the first three times, of a palette its colours.
+
+    Raises:
+        UndecodableError: GDAL cannot decode it.
+    """
+    bands = _coloured(dataset, dataset.read(_colour_bands(dataset), window=window))
+    return np.ascontiguousarray(np.broadcast_to(bands, (BANDS, *bands.shape[1:])).transpose(1, 2, 0))
+
+
+def invalid_share(dataset: Any) -> float:
+    """Share of the pixels that hold nothing, as nodata, a mask or opacity say.
+
+    Raises:
+        UndecodableError: GDAL cannot decode it.
+    """
+    if all(MaskFlags.all_valid in flags for flags in dataset.mask_flag_enums):
+        return 0.0
+    width, height = dataset.width, dataset.height
+    rows = max(1, LARGEST_PIECE_PX**2 // width)
+    windows = [Window(0, top, width, min(rows, height - top)) for top in range(0, height, rows)]
+    return sum(int((dataset.dataset_mask(window=window) == 0).sum()) for window in windows) / (width * height)
 
 
 def read_luminance(
@@ -81,10 +111,10 @@ def read_luminance(
     window = Window(piece.left_px, piece.top_px, piece.width_px, piece.height_px)
     shape = (math.ceil(piece.height_px / piece.reduction), math.ceil(piece.width_px / piece.reduction))
     resampling = Resampling.nearest if _has_palette(dataset) else Resampling.average
-    indexes = [1, 2, 3] if dataset.count >= 3 else [1]
+    indexes = _colour_bands(dataset)
     samples = dataset.read(indexes, window=window, out_shape=(len(indexes), *shape), resampling=resampling)
     bands = _coloured(dataset, samples).astype(np.float32)
-    grey = np.tensordot(BT601, bands, 1) if len(bands) == 3 else bands[0]
+    grey = np.tensordot(BT601, bands, 1) if len(bands) == BANDS else bands[0]
     valid = (dataset.dataset_mask(window=window, out_shape=shape) > 0) & np.isfinite(grey)
     if not valid.any():
         return np.zeros(shape, np.float32), valid
@@ -110,6 +140,10 @@ def _intervals(side_px: int, reduction: int) -> list[tuple[int, int]]:
     length = math.ceil((side_px + (count - 1) * overlap) / count)
     starts = [round(at * (side_px - length) / max(1, count - 1)) for at in range(count)]
     return [(start, min(start + length, side_px)) for start in starts]
+
+
+def _colour_bands(dataset: Any) -> list[int]:
+    return [1, 2, 3] if dataset.count >= BANDS else [1]
 
 
 def _has_palette(dataset: Any) -> bool:

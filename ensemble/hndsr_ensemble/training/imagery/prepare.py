@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from hndsr_ensemble.training.errors import TrainingError
 from hndsr_ensemble.training.imagery.inspection import UNREADABLE, keypoints_path
 from hndsr_ensemble.training.imagery.journal import JOURNAL, open_journal, read_journal
 from hndsr_ensemble.training.imagery.manifest import (
     MANIFEST,
     Image,
     Manifest,
+    Overlap,
     Settings,
     read_manifest,
     write_manifest,
@@ -23,17 +25,30 @@ from hndsr_ensemble.training.imagery.manifest import (
 from hndsr_ensemble.training.imagery.overlaps import find_overlaps
 from hndsr_ensemble.training.imagery.report import report
 from hndsr_ensemble.training.imagery.sources import Found, find_files
-from hndsr_ensemble.training.imagery.splits import FOLDERS, NO_SCENES, assign_splits, checked, find_moves
+from hndsr_ensemble.training.imagery.splits import FOLDERS, NO_SCENES, assign_splits, checked, find_moves, scene_of
 from hndsr_ensemble.training.imagery.workers import Workers, running_workers
 
 KEYPOINTS: Final = "keypoints-1"
 """Folder of keypoints; its number rises with what they mean."""
+READINGS: Final = 2
+"""Times that images are compared; what could not be read for it is inspected anew in between."""
 EPILOG: Final = """\
 FOLDER gets manifest.jsonl and, beside it, what a later run need not do again: files whose size and time of change are
 the same are not read a second time. A run that was killed goes on where it stopped. Images that share ground or a
 scene are put into one split; those that were in one before stay there, unless groups join: then test wins over val and
 val over train.
 """
+
+
+class NotComparedError(TrainingError):
+    """Images were not compared, since files that could be read before cannot be read again."""
+
+    def __init__(self, *, unread: Mapping[str, str]) -> None:
+        path, cause = next(iter(sorted(unread.items())))
+        super().__init__(
+            f"{len(unread)} files could not be read again to be compared, {path} ({cause}) among them: splits might"
+            " share ground, so there is no new manifest; the same command goes on"
+        )
 
 
 def add_parser(subparsers: Any) -> None:
@@ -51,7 +66,8 @@ def add_parser(subparsers: Any) -> None:
         "--scenes",
         default=NO_SCENES,
         metavar=f"{NO_SCENES}|{FOLDERS}|REGEX",
-        help="images of one scene share a split: of one folder, or with the same group of an expression over the path"
+        help="images of one scene share a split: of one folder, or with the same group of an expression over the path,"
+        " which begins with the name of the source's folder"
         f" (default {NO_SCENES})",
     )
     parser.add_argument(
@@ -86,32 +102,59 @@ def prepare(sources: Sequence[str], into: Path, *, settings: Settings, workers: 
         SourceError: a source cannot be listed.
         SettingsError: the settings decide nothing.
         ManifestError: the folder's earlier manifest cannot be read.
+        NotComparedError: files could not be read again; the next run goes on.
         WorkerDiedError: a process died; the next run goes on.
     """
     checked(settings)
-    files = {found.path: found for source in sources for found in find_files(source)}
+    files = {found.path: found for source in sorted(sources) for found in find_files(source)}
     into.mkdir(parents=True, exist_ok=True)
     before = read_manifest(into / MANIFEST) if (into / MANIFEST).exists() else Manifest(settings, (), ())
     with running_workers(workers) as running:
-        images = _inspected(files, into, before, running)
-        good = [image for image in images if image.refused is None]
-        compared = frozenset(image.sha256 for image in before.records if image.refused is None)
-        overlaps = find_overlaps(good, into / KEYPOINTS, known=before.overlaps, compared=compared, mapper=running.map)
+        images, overlaps = _compared(files, into, before, running)
     # Other fractions are another question: what was answered before does not bind.
     bound = before.records if before.settings.fractions == settings.fractions else ()
     previous = {image.sha256: image.split for image in bound if image.split is not None}
-    placed = assign_splits(images, overlaps, settings, previous)
+    scenes = [replace(image, scene=scene_of(files[image.path].name, settings.scenes)) for image in images]
+    placed = assign_splits(scenes, overlaps, settings, previous)
     manifest = Manifest(settings, placed, overlaps)
     write_manifest(into / MANIFEST, manifest)
     (into / JOURNAL).unlink(missing_ok=True)
-    _forget_keypoints(into / KEYPOINTS, good)
+    _forget_keypoints(into / KEYPOINTS, [image for image in images if image.refused is None])
     return manifest, report(manifest, find_moves(bound, placed))
 
 
-def _inspected(files: dict[str, Found], into: Path, before: Manifest, workers: Workers) -> list[Image]:
-    """The record of every file, by path: taken over where nothing has changed, else new."""
+def _compared(
+    files: dict[str, Found], into: Path, before: Manifest, workers: Workers
+) -> tuple[list[Image], tuple[Overlap, ...]]:
+    """The record of every file and all overlaps: what cannot be read any more is refused before they are complete."""
+    known, unread = before.overlaps, dict[str, str]()
+    compared = _contents(before.records)
+    for _ in range(READINGS):
+        images = _inspected(files, into, before, workers, unread)
+        good = [image for image in images if image.refused is None]
+        known, unread = find_overlaps(good, into / KEYPOINTS, known=known, compared=compared, mapper=workers.map)
+        if not unread:
+            return images, known
+        compared = _contents(good) - {image.sha256 for image in good if image.path in unread}
+    # What the journal refuses as unreadable, the next run inspects anew.
+    with open_journal(into / JOURNAL) as journal:
+        for image in images:
+            if image.path in unread:
+                journal.append(replace(image, refused=f"{UNREADABLE}: {unread[image.path]}"))
+    raise NotComparedError(unread=unread)
+
+
+def _contents(images: Iterable[Image]) -> frozenset[str]:
+    return frozenset(image.sha256 for image in images if image.refused is None)
+
+
+def _inspected(
+    files: dict[str, Found], into: Path, before: Manifest, workers: Workers, doubted: Collection[str]
+) -> list[Image]:
+    """The record of every file, by path: taken over where nothing has changed and it is not in doubt, else new."""
     earlier = {image.path: image for image in [*before.records, *read_journal(into / JOURNAL)]}
-    images = {path: earlier[path] for path, found in files.items() if _is_current(earlier.get(path), found, into)}
+    current = {path for path, found in files.items() if _is_current(earlier.get(path), found, into)}
+    images = {path: earlier[path] for path in current.difference(doubted)}
     missing = [found for path, found in files.items() if path not in images]
     with open_journal(into / JOURNAL) as journal:
         for image in workers.inspect(missing, into / KEYPOINTS):

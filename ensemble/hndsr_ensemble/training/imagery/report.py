@@ -10,8 +10,8 @@ from hndsr_ensemble.training.imagery.splits import Move
 
 
 def report(manifest: Manifest, moves: Sequence[Move]) -> str:
-    """Counts by split, refused files by reason, copies and overlaps, and images that changed their split."""
-    tables = [_splits(manifest), _refused(manifest), _shared(manifest), _moved(moves)]
+    """Counts by split, refused and unused files by reason, copies and overlaps, and images that changed their split."""
+    tables = [_splits(manifest), _refused(manifest), _left_out(manifest), _shared(manifest), _moved(moves)]
     return "\n\n".join(table for table in tables if table)
 
 
@@ -29,6 +29,15 @@ def _splits(manifest: Manifest) -> str:
 def _refused(manifest: Manifest) -> str:
     reasons = Counter(image.refused.partition(":")[0] for image in manifest.records if image.refused is not None)
     return _table(("refused", "files"), [(reason, f"{count}") for reason, count in reasons.most_common()])
+
+
+def _left_out(manifest: Manifest) -> str:
+    kept = [image for image in manifest.records if image.split is not None]
+    reasons = (
+        ("some pixels hold nothing", sum(image.invalid_share > 0 for image in kept)),
+        ("samples are not of 8 bits", sum(image.sample_type != "uint8" for image in kept)),
+    )
+    return _table(("neither trained nor measured on", "images"), [(why, f"{count}") for why, count in reasons if count])
 
 
 def _shared(manifest: Manifest) -> str:

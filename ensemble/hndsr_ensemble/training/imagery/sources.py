@@ -40,6 +40,8 @@ class Found:
     size_bytes: int
     modified: str
     """Changes whenever the file does; empty where the storage does not say."""
+    name: str
+    """Its path from the source's folder on, with the name of that."""
 
 
 def find_files(source: str) -> list[Found]:
@@ -82,19 +84,19 @@ def file_sha256(path: Path) -> str:
 def _local_files(source: str) -> list[Found]:
     root = Path(os.path.abspath(Path(source).expanduser()))  # noqa: PTH100 - links keep the names they are known by
     if root.is_file():
-        return [_local(root)]
+        return [_local(root, root.parent)]
     if not root.is_dir():
         raise SourceError(source=source, fault="is neither a folder nor a file")
     files = []
     for folder, folders, names in os.walk(root, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         files += [Path(folder, name) for name in names if not name.startswith(".")]
-    return [_local(path) for path in sorted(files) if path.is_file()]
+    return [_local(path, root) for path in sorted(files) if path.is_file()]
 
 
-def _local(path: Path) -> Found:
+def _local(path: Path, root: Path) -> Found:
     state = path.stat()
-    return Found(str(path), state.st_size, str(state.st_mtime_ns))
+    return Found(str(path), state.st_size, str(state.st_mtime_ns), path.relative_to(root.parent).as_posix())
 
 
 def _refuse(error: OSError) -> None:
@@ -109,14 +111,19 @@ def _remote_files(source: str) -> list[Found]:
         raise SourceError(source=source, fault=f"cannot be listed ({error})") from error
     if not listed:
         raise SourceError(source=source, fault="holds no file")
-    below = {name: PurePosixPath(name).relative_to(PurePosixPath(root)).parts for name in listed}
-    seen = sorted(name for name, parts in below.items() if not any(part.startswith(".") for part in parts))
-    return [_remote(system.unstrip_protocol(name), listed[name]) for name in seen]
+    folder = PurePosixPath(root).parent if root in listed else PurePosixPath(root)
+    below = {name: PurePosixPath(name).relative_to(folder).parts for name in listed}
+    seen = sorted(
+        name for name, parts in below.items() if name == root or not any(part.startswith(".") for part in parts)
+    )
+    return [
+        _remote(system.unstrip_protocol(name), listed[name], "/".join((folder.name, *below[name]))) for name in seen
+    ]
 
 
-def _remote(path: str, facts: dict[str, Any]) -> Found:
+def _remote(path: str, facts: dict[str, Any], name: str) -> Found:
     version = next((str(facts[name]) for name in VERSIONS if facts.get(name)), "")
-    return Found(path, int(facts.get("size") or 0), version)
+    return Found(path, int(facts.get("size") or 0), version, name)
 
 
 def _file_system(url: str) -> tuple[Any, str]:

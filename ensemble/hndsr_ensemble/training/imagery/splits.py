@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePath
+from pathlib import PurePosixPath
 from typing import Final
 
 from hndsr_ensemble.training.errors import TrainingError
@@ -55,40 +55,39 @@ def checked(settings: Settings) -> Settings:
     return settings
 
 
-def scene_of(path: str, scenes: str) -> str | None:
-    """The scene that an image's path says it is of; None: it stands by itself.
+def scene_of(name: str, scenes: str) -> str | None:
+    """The scene that an image's name says it is of; None: it stands by itself.
 
     Args:
-        path: of the image.
+        name: of the image, as in `Found`.
         scenes: as in `Settings`.
     """
     if scenes == NO_SCENES:
         return None
     if scenes == FOLDERS:
-        return str(PurePath(path).parent)
-    found = re.search(scenes, path)
+        return str(PurePosixPath(name).parent)
+    found = re.search(scenes, name)
     return found.group(1) if found else None
 
 
 def assign_splits(
     images: Sequence[Image], overlaps: Iterable[Overlap], settings: Settings, previous: Mapping[str, Split]
 ) -> tuple[Image, ...]:
-    """The images with their scenes and splits.
+    """The images with their splits.
 
     A group is what overlaps and scenes connect. It keeps the split that its images had; where these differ, test wins
     over val and val over train. A group of new images goes by the hash of its smallest sha256. So adding images moves
     others only where it joins groups.
 
     Args:
-        images: all of them; refused ones get no split.
+        images: all of them, with their scenes; refused ones get no split.
         overlaps: between their contents.
-        settings: fractions and scenes.
+        settings: fractions.
         previous: split of each content that had one, by its sha256.
     """
-    placed = [replace(image, scene=scene_of(image.path, settings.scenes), split=None) for image in images]
-    groups = grouped([image for image in placed if image.refused is None], overlaps)
+    groups = grouped([image for image in images if image.refused is None], overlaps)
     splits = {member: _split_of(group, settings, previous) for group in groups for member in group}
-    return tuple(replace(image, split=None if image.refused else splits[image.sha256]) for image in placed)
+    return tuple(replace(image, split=None if image.refused else splits[image.sha256]) for image in images)
 
 
 def find_moves(before: Iterable[Image], after: Iterable[Image]) -> list[Move]:

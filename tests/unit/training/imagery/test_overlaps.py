@@ -9,10 +9,12 @@ import pytest
 from PIL import Image as Picture
 from unit.training.imagery.scenes import compressed, luminance, scene
 
-from hndsr_ensemble.training.imagery.candidates import find_candidates
+from hndsr_ensemble.training.imagery.candidates import NEIGHBOURS, find_candidates
 from hndsr_ensemble.training.imagery.keypoints import find_keypoints
+from hndsr_ensemble.training.imagery.manifest import Image, Overlap, Settings
 from hndsr_ensemble.training.imagery.orientations import turned
 from hndsr_ensemble.training.imagery.registration import CommonGround, common_ground
+from hndsr_ensemble.training.imagery.splits import assign_splits
 
 REAL = Path(__file__).parents[5] / "shared/data/train"
 CROP_PX = 256
@@ -61,6 +63,24 @@ def test_overlap_is_found_when_resolutions_differ(ratio: float) -> None:
     side = round(CROP_PX * ratio)
     resized = np.asarray(Picture.fromarray(second).resize((side, side), Picture.Resampling.BICUBIC))
     assert set(overlaps([first, resized])) == {(0, 1)}
+
+
+def test_ground_of_many_pictures_is_in_one_split() -> None:
+    """As in a series of one place over time, where every picture has every word."""
+    ground = scene(7, 128) * 0.6 + 10
+    found = overlaps([(ground + light).astype(np.uint8) for light in range(40)])
+    images = [Image(f"/{number}.png", 1, "1", sha256=f"{number:02}") for number in range(40)]
+    pairs = [Overlap(f"{one:02}", f"{other:02}", "crop", 1.0) for one, other in found]
+    splits = {image.split for image in assign_splits(images, pairs, Settings((0.4, 0.3, 0.3), "none"), {})}
+    assert len(splits) == 1
+
+
+def test_pictures_of_one_ground_are_compared_with_few_others() -> None:
+    ground = scene(7, 128) * 0.6 + 10
+    grey = [luminance(ground + light) for light in range(40)]
+    keypoints = [find_keypoints(one, np.ones(one.shape, np.bool_)) for one in grey]
+    found = find_candidates(keypoints, owners=np.arange(40), fresh=np.ones(40, np.bool_))
+    assert len({(one.first, one.second) for some in found for one in some}) <= 40 * 2 * NEIGHBOURS
 
 
 def test_scenes_of_their_own_do_not_overlap() -> None:

@@ -21,10 +21,11 @@ from unit.training.imagery.scenes import scene, write
 
 from hndsr_ensemble.training.errors import TrainingError
 from hndsr_ensemble.training.imagery import prepare as command
-from hndsr_ensemble.training.imagery.footprints import intersect
+from hndsr_ensemble.training.imagery.footprints import find_intersections, intersect
 from hndsr_ensemble.training.imagery.inspection import inspect, read_keypoints
 from hndsr_ensemble.training.imagery.journal import open_journal, read_journal
 from hndsr_ensemble.training.imagery.manifest import (
+    SPLITS,
     Footprint,
     Image,
     Manifest,
@@ -34,6 +35,7 @@ from hndsr_ensemble.training.imagery.manifest import (
     read_manifest,
     write_manifest,
 )
+from hndsr_ensemble.training.imagery.overlaps import Unread
 from hndsr_ensemble.training.imagery.pixels import pieces_of
 from hndsr_ensemble.training.imagery.sharpness import sharpness
 from hndsr_ensemble.training.imagery.sources import Found, SourceError, StorageMissingError, find_files
@@ -42,6 +44,14 @@ SETTINGS = Settings((0.5, 0.25, 0.25), "none")
 IMAGE = Image(
     "/a.png", 5, "7", "ab", 4, 3, 3, "uint8", 0.25, Footprint("EPSG:4326", ((0.0, 1.0),) * 4, 0.5), "x", "val"
 )
+PROFILE = {
+    "driver": "GTiff",
+    "transform": Affine(2, 0, 500, 0, -2, 900),
+    "width": 300,
+    "height": 300,
+    "dtype": "uint8",
+    "crs": "EPSG:32631",
+}
 
 
 def prepared(source: Path, into: Path) -> tuple[Manifest, str]:
@@ -114,6 +124,72 @@ def test_prepare_goes_on_after_it_was_killed(source: Path, tmp_path: Path) -> No
     manifest, _ = prepared(source, into)
     assert 3 <= len(kept) < len(manifest.records)
     assert manifest == prepared(source, tmp_path / "fresh")[0]
+
+
+def test_prepare_refuses_a_file_that_cannot_be_compared_any_more(source: Path, tmp_path: Path) -> None:
+    prepared(source, tmp_path / "out")
+    state = (source / "a/one.png").stat()
+    (source / "a/one.png").write_bytes(b"\0" * state.st_size)
+    os.utime(source / "a/one.png", ns=(state.st_atime_ns, state.st_mtime_ns))
+    write(source / "a/new.png", scene(1)[30:286, 20:276])
+    manifest, report = prepared(source, tmp_path / "out")
+    refused = {Path(one.path).name: one.refused for one in manifest.records if one.refused}
+    assert "cannot be decoded" in str(refused["one.png"])
+    assert "pairs of overlapping crops            1" in report
+
+
+def test_prepare_fails_when_files_cannot_be_read_to_be_compared_and_then_goes_on(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(command.Workers, "map", lambda _, __, tasks: [Unread(task.first[0], "gone") for task in tasks])
+        with pytest.raises(command.NotComparedError, match=r"files .* \(gone\)"):
+            prepared(source, tmp_path / "out")
+    assert not (tmp_path / "out/manifest.jsonl").exists()
+    assert len(prepared(source, tmp_path / "out")[0].overlaps) == 1
+
+
+def test_prepare_compares_anew_what_a_file_that_has_gone_connected(source: Path, tmp_path: Path) -> None:
+    write(source / "a/between.png", scene(1)[50:306, 30:286])
+    first, _ = prepared(source, tmp_path / "out")
+    named = {Path(one.path).name: one.sha256 for one in first.records}
+    # As where many pictures share ground, which only neighbours were compared of.
+    chain = tuple(one for one in first.overlaps if named["between.png"] in (one.first, one.second))
+    write_manifest(tmp_path / "out/manifest.jsonl", replace(first, overlaps=chain))
+    (source / "a/between.png").unlink()
+    (found,) = prepared(source, tmp_path / "out")[0].overlaps
+    assert {found.first, found.second} == {named["one.png"], named["two.png"]}
+
+
+def test_digest_and_order_do_not_depend_on_where_sources_lie(source: Path, tmp_path: Path) -> None:
+    settings = Settings((0.5, 0.25, 0.25), "folder")
+    here = [str(source / name) for name in ("a", "b")]
+    first, _ = command.prepare(here, tmp_path / "one", settings=settings, workers=1)
+    moved = [tmp_path / "z" / "a", tmp_path / "y" / "b"]
+    for before, after in zip(here, moved, strict=True):
+        after.parent.mkdir()
+        Path(before).rename(after)
+    second, _ = command.prepare([str(one) for one in moved[::-1]], tmp_path / "two", settings=settings, workers=1)
+    assert first.digest == second.digest
+    for split in SPLITS:
+        assert [one.sha256 for one in first.images(split)] == [one.sha256 for one in second.images(split)]
+
+
+def test_scene_is_the_folder_below_the_source(source: Path, tmp_path: Path) -> None:
+    settings = Settings((1.0, 0.0, 0.0), "folder")
+    manifest, _ = command.prepare([str(source)], tmp_path / "out", settings=settings, workers=1)
+    assert {one.scene for one in manifest.images("train")} == {"source/a", "source/b"}
+
+
+def test_images_that_hold_nothing_in_places_are_told(tmp_path: Path) -> None:
+    samples = scene(1, 300).transpose(2, 0, 1).copy()
+    samples[:, :30] = 0
+    with rasterio.open(tmp_path / "one.tif", "w", count=3, nodata=0, **PROFILE) as dataset:
+        dataset.write(samples)
+    manifest, report = prepared(tmp_path / "one.tif", tmp_path / "out")
+    assert manifest.records[0].invalid_share == pytest.approx(0.1, abs=0.01)
+    assert "some pixels hold nothing              1" in report
+    assert not manifest.records[0].is_measurable
 
 
 def test_journal_leaves_out_the_line_a_crash_cut_and_goes_on(tmp_path: Path) -> None:
@@ -197,6 +273,39 @@ def test_footprints_intersect_by_more_than_a_pixel(shift: float, together: bool)
     corners = ((0.0, 0.0), (100.0, 0.0), (100.0, 100.0), (0.0, 100.0))
     moved = tuple((x + shift, y) for x, y in corners)
     assert intersect(Footprint("EPSG:32631", corners, 1.0), Footprint("EPSG:32631", moved, 1.0)) is together
+
+
+def test_footprints_of_neighbouring_zones_intersect() -> None:
+    """Either side of 6° E, where zones 31 and 32 meet."""
+    west, east = square("EPSG:32631", 715_000, 5_320_000), square("EPSG:32632", 272_000, 5_321_500)
+    apart = square("EPSG:32632", 279_000, 5_321_500)
+    assert find_intersections({"a": west, "b": east, "c": apart}) == [("a", "b")]
+
+
+def test_footprints_intersect_however_their_system_is_written() -> None:
+    text = rasterio.CRS.from_epsg(32632).to_wkt()
+    one, other, next_to = (square(crs, x, 5_000_000) for crs, x in (("EPSG:32632", 0), (text, 4_000), (text, 5_000)))
+    assert find_intersections({"a": one, "b": other, "c": next_to}) == [("a", "b"), ("b", "c")]
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:32601"])
+def test_footprints_intersect_over_the_antimeridian(crs: str) -> None:
+    over = Footprint("EPSG:4326", ((179.9, 1.0), (180.1, 1.0), (180.1, 0.9), (179.9, 0.9)), 0.001)
+    beyond = Footprint("EPSG:4326", ((-180.0, 1.0), (-179.8, 1.0), (-179.8, 0.9), (-180.0, 0.9)), 0.001)
+    beyond = beyond if crs == "EPSG:4326" else square(crs, 170_000, 105_000)
+    assert find_intersections({"a": over, "b": beyond}) == [("a", "b")]
+
+
+def test_footprints_that_have_no_place_on_the_globe_meet_their_own_kind() -> None:
+    local = 'LOCAL_CS["site",UNIT["metre",1]]'
+    one, other, globe = square(local, 0, 0), square(local, 4_000, 0), square("EPSG:32632", 0, 0)
+    assert find_intersections({"a": one, "b": other, "c": globe}) == [("a", "b")]
+
+
+def square(crs: str, x: float, y: float) -> Footprint:
+    """5 km each way, of 1 m."""
+    corners = ((x, y), (x + 5_000.0, y), (x + 5_000.0, y - 5_000.0), (x, y - 5_000.0))
+    return Footprint(crs, tuple((float(across), float(down)) for across, down in corners), 1.0)
 
 
 def test_sharpness_ignores_light_and_falls_with_blur() -> None:
