@@ -29,7 +29,16 @@ TRAINED: Final = "hndsr_window"
 GOLDEN: Final = f"{TRAINED}/{VERSION_FOLDER}/golden.npz"
 """What the networks gave in PyTorch when they were released."""
 CARD: Final = "MODEL_CARD.md"
-RELEASED: Final = (*NETWORK_FILES, *(f"{TRAINED}/{VERSION_FOLDER}/{name}" for name in (MANIFEST, PROBE)), GOLDEN, CARD)
+SEEN: Final = f"{TRAINED}/{VERSION_FOLDER}/seen.txt"
+"""sha256 of the images that the weights have seen, so that nobody measures them, or what is trained on from them, on
+those; `hndsr-train` reads and writes it."""
+RELEASED: Final = (
+    *NETWORK_FILES,
+    *(f"{TRAINED}/{VERSION_FOLDER}/{name}" for name in (MANIFEST, PROBE)),
+    GOLDEN,
+    SEEN,
+    CARD,
+)
 """Every file of a release, from the repository's folder."""
 RECORD: Final = f"{TRAINED}/{VERSION_FOLDER}/release.json"
 """Digests of the files of a release; the last file of it that is written. Weights of before have none."""

@@ -12,8 +12,10 @@ class Conv(nn.Conv2d):
     """A convolution in the arithmetic of its weights, whatever comes in; in half precision its sums are fp32."""
 
     def forward(self, x: Float[Tensor, "n inputs h w"]) -> Float[Tensor, "n outputs y x"]:
-        """Convolve `x`, rounded to the weights' precision."""
-        return super().forward(x.to(self.weight.dtype))
+        """Convolve `x`, rounded to the weights' precision, or to autocast's where that is on."""
+        # Autocast rounds by itself: half precision would be widened to the weights', only to be rounded again.
+        rounds = torch.is_autocast_enabled(x.device.type)
+        return super().forward(x if rounds else x.to(self.weight.dtype))
 
 
 def conv3(inputs: int, outputs: int, *, stride: int = 1) -> Conv:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,8 @@ from hndsr_ensemble.training.pixels import Pixels
 
 AHEAD = 3
 """Batches that are asked for before it is their turn."""
+LOOKED_THROUGH = 64
+"""Batches among which one of every target size is looked for."""
 HALF_RANGE = 127.5
 
 
@@ -27,7 +29,7 @@ class Batch:
     hr: Float32[Tensor, "n 3 t t"]
     """Targets, in [-1, 1]."""
     lr: Float32[Tensor, "n 3 s s"]
-    """Source images of the crops that the targets lie in, in [-1, 1]."""
+    """Source images of the crops that the targets lie in, in [-1, 1]; without a pixel where nobody reads them."""
     scale: Float32[Tensor, "n"]
     """Target pixels per source pixel."""
     origin: Float32[Tensor, "n 2"]
@@ -44,22 +46,38 @@ class Batches:
         data: how source images are made.
         share: what this process works on.
         device: where batches are made.
+        sources: whether source images are made.
     """
 
     def __init__(
-        self, pixels: Pixels, sampler: CropSampler, data: DataConfig, *, share: Share, device: torch.device
+        self,
+        pixels: Pixels,
+        sampler: CropSampler,
+        data: DataConfig,
+        *,
+        share: Share,
+        device: torch.device,
+        sources: bool = True,
     ) -> None:
         self._pixels, self._sampler, self._share, self._device = pixels, sampler, share, device
-        self._degrade = DEGRADATIONS[data.degradation]
+        self._degrade, self._sources = DEGRADATIONS[data.degradation], sources
 
     def between(self, start: int, stop: int) -> Iterator[Batch]:
         """Batches `start` to `stop` - 1."""
+        return self.of(range(start, stop))
+
+    def of(self, numbers: Sequence[int]) -> Iterator[Batch]:
+        """Batches of these numbers."""
         plans: list[Plan] = []
-        for number in range(start, stop):
-            while len(plans) <= AHEAD and number + len(plans) < stop:
-                plans.append(self._sampler.plan(number + len(plans)).part(self._share))
+        for place, number in enumerate(numbers):
+            for ahead in numbers[place + len(plans) : place + AHEAD + 1]:
+                plans.append(self._sampler.plan(ahead).part(self._share))
                 self._pixels.prefetch(plans[-1])
             yield self._batch(plans.pop(0), number)
+
+    def one_of_each_size(self) -> list[int]:
+        """Numbers of batches, one for each side that targets have."""
+        return list({self._sampler.plan(number).target_px: number for number in range(LOOKED_THROUGH)}.values())
 
     def _batch(self, plan: Plan, number: int) -> Batch:
         crops = self._pixels.crops(plan)
@@ -67,11 +85,18 @@ class Batches:
         count, origins_px = len(plan.images), upload(plan.origins_px, self._device)
         return Batch(
             hr=_unit(_targets(crops, origins_px, plan.target_px)),
-            lr=_unit(self._degrade(crops, plan.lr_px, plan.seeds)),
+            lr=_unit(self._source(crops, plan)),
             scale=torch.full((count,), scale, device=self._device),
             origin=origins_px.float() / scale,
             draws=self._sampler.draws(number, self._share, self._device),
         )
+
+    def _source(self, crops: UInt8[Tensor, "n 3 p p"], plan: Plan) -> UInt8[Tensor, "n 3 s s"]:
+        if not self._sources:
+            return crops[..., :0, :0]
+        # Who asks may be computing in half precision; that is no camera's.
+        with torch.autocast(self._device.type, enabled=False):
+            return self._degrade(crops, plan.lr_px, plan.seeds)
 
 
 def _targets(

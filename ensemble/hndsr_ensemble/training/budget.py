@@ -6,18 +6,30 @@ import time
 
 from hndsr_ensemble.training.batches import Batches
 from hndsr_ensemble.training.config import STAGES, TrainingConfig
+from hndsr_ensemble.training.errors import TrainingError
 from hndsr_ensemble.training.execution import Execution
 from hndsr_ensemble.training.trainer import Trainer
 
 WARM_UP, MEASURED = 12, 24
-"""Steps on a GPU before and while the clock runs: sides of source images differ, and with them the time of a step."""
-WARM_UP_CPU, MEASURED_CPU = 1, 3
+"""Steps on a GPU before and while the clock runs: sides of source images differ, and with them the time of a step. One
+step with each size of target comes before them."""
+WARM_UP_CPU, MEASURED_CPU = 0, 4
 USED = 0.95
 """Share of the time that steps are planned for; checkpoints and looks at validation images take the rest."""
 COMPILED_FROM_S = 300.0
 """Budget of a stage from which compiling, which takes a minute or two, pays."""
 COMPILED_FROM_STEPS = 10_000
 """The same in steps."""
+
+
+class NoTimeError(TrainingError):
+    """A stage's share of the time is over before its first step."""
+
+    def __init__(self, *, stage: str, left_s: float, step_s: float) -> None:
+        super().__init__(
+            f"{stage} has {left_s:.1f} s left and a step of it takes {step_s:.2g} s: give more --minutes, "
+            f"or begin a run that leaves it out (--set {stage}.steps=0)"
+        )
 
 
 class Clock:
@@ -63,8 +75,9 @@ def rehearse(trainer: Trainer, batches: Batches, execution: Execution) -> float:
     """Seconds that a step takes, with everything loaded and compiled; nothing is trained."""
     on_gpu = execution.device.type == "cuda"
     warm_up, measured = (WARM_UP, MEASURED) if on_gpu else (WARM_UP_CPU, MEASURED_CPU)
-    trainer.rehearse(batches.between(0, warm_up))
-    trainer.validate(batches.between(0, 1))
+    sizes = batches.one_of_each_size()
+    trainer.rehearse(batches.of([*sizes, *range(warm_up)]))
+    trainer.validate(batches.of(sizes))
     execution.finish()
     started = time.monotonic()
     trainer.rehearse(batches.between(warm_up, warm_up + measured))
@@ -73,5 +86,5 @@ def rehearse(trainer: Trainer, batches: Batches, execution: Execution) -> float:
 
 
 def steps_within(seconds: float, step_s: float) -> int:
-    """How many steps of `step_s` fit, at least 1."""
-    return max(1, int(USED * seconds / step_s))
+    """How many steps of `step_s` fit."""
+    return int(USED * seconds / step_s)

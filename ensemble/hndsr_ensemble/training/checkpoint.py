@@ -48,6 +48,8 @@ class Checkpoint:
     """Fixed when the stage began, so that the learning rates of all steps are."""
     spent_s: float
     """Of the run's time until then."""
+    compiled: bool
+    """Whether its parts are compiled, fixed when the stage began: compiled or not, sums round differently."""
     decisive: Mapping[str, str]
     """What decides which weights come out: see `TrainingConfig.decisive`."""
     trainer: Mapping[str, Any]

@@ -24,12 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     # Here, so that who imports this module gets none of what the subcommands need.
     from hndsr_ensemble.evaluation import command as evaluation  # noqa: PLC0415
-    from hndsr_ensemble.training import run  # noqa: PLC0415
+    from hndsr_ensemble.training import registry, run, search  # noqa: PLC0415
     from hndsr_ensemble.training.imagery import prepare  # noqa: PLC0415
     from hndsr_ensemble.training.release import command as release  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(prog="hndsr-train", description=__doc__)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for part in (prepare, run, evaluation, release):
+    for part in (prepare, run, search, evaluation, release, registry):
         part.add_parser(subparsers)
     return parser

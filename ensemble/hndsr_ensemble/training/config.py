@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -21,8 +21,19 @@ GRID_PX = 16
 """Sides of what is trained on are multiples of this: 4 px to a latent, and the UNet halves the latents twice."""
 STAGES = ("autoencoder", "prior", "diffusion")
 """In the order in which they run."""
-WITHOUT_INFLUENCE = ("data.manifest", "data.resident_limit_mib", "data.workers", "checkpoints.", "tracking.", "log.")
-"""Fields that do not decide which weights come out; of the manifest, its digest does."""
+NETWORKS: Final = {"autoencoder": "decoder", "fno": "fno", "unet": "unet"}
+"""Weights files of a run, and the model of a repository that holds the same ones."""
+WITHOUT_INFLUENCE = (
+    "minutes",
+    "data.manifest",
+    "data.resident_limit_mib",
+    "data.workers",
+    "checkpoints.",
+    "tracking.",
+    "log.",
+)
+"""Fields that do not decide which weights come out: of the manifest, its digest does; of the minutes, the number of
+steps that each stage fixes when it begins."""
 
 
 class ConfigError(TrainingError):
@@ -70,7 +81,8 @@ class DataConfig(Section):
     are whole source pixels, as there."""
 
     resident_limit_mib: int = Field(default=16_384, ge=0)
-    """Splits of up to this size lie in the device's memory as bytes; larger ones are read crop by crop."""
+    """Splits of up to this size lie in the device's memory as bytes, if they leave enough of a GPU's free; larger ones
+    are read crop by crop, with as much kept decoded in the memory of the host."""
 
     workers: int = Field(default=4, ge=1, le=256)
     """Threads that read images."""
@@ -195,7 +207,8 @@ class TrainingConfig(Section):
     """auto: parts of the networks are compiled on a GPU."""
 
     minutes: float = Field(default=28.0, gt=0)
-    """For all stages that have a share of it, reading and measuring included."""
+    """For all stages that have a share of it, reading and measuring included; it may be raised while stages are still
+    to begin."""
 
     data: DataConfig = DataConfig()
     autoencoder: AutoencoderConfig
@@ -240,13 +253,22 @@ def read_config(path: Path, changes: Sequence[str] = ()) -> TrainingConfig:
     Raises:
         ConfigError: the file or a change cannot be read, a name is unknown, or a value outside its range.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(source=str(path), problems=[str(error)]) from error
+    document = read_toml(path)
     for change in changes:
         _apply(document, change)
     return parse_config(document, source=str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a TOML file says.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(source=str(path), problems=[str(error)]) from error
 
 
 def parse_config(document: Mapping[str, Any], *, source: str) -> TrainingConfig:
@@ -258,8 +280,12 @@ def parse_config(document: Mapping[str, Any], *, source: str) -> TrainingConfig:
     try:
         return TrainingConfig.model_validate(document)
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors()]
-        raise ConfigError(source=source, problems=problems) from error
+        raise ConfigError(source=source, problems=problems_of(error)) from error
+
+
+def problems_of(error: ValidationError) -> list[str]:
+    """What is wrong with which field."""
+    return [f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors()]
 
 
 def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:

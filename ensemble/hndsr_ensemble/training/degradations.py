@@ -7,7 +7,6 @@ JPEG.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,11 +16,12 @@ from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int64, UInt8
-from PIL import Image
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
+from hndsr_ensemble.engines.torch.device import upload
+from hndsr_ensemble.training.jpeg import BLOCK_PX, quantisation, through_jpeg
 from hndsr_ensemble.training.resampling import reduce_bicubic_batch
 
 Crops = UInt8[Tensor, "n 3 h w"]
@@ -41,18 +41,15 @@ BLUR_REACH = 3.0
 
 
 @dataclass(frozen=True)
-class Camera:
-    """What is drawn for each crop."""
+class Cameras:
+    """What is drawn for the crops of a batch, each from a seed of its own, and lies where they do."""
 
-    deviations_px: Float64[np.ndarray, "2"]
-    """Of the blur along its two axes, in source pixels."""
-    angle: float
-    """Of the first axis, in radians."""
-    shot_variance: float
-    read_deviation: float
-    jpeg_quality: int | None
-    noise: Float32[np.ndarray, "3 s s"]
-    """Unit normal."""
+    covariances_px: Float32[Tensor, "n 2 2"]
+    """Of the blur, in square source pixels."""
+    shot_variance: Float32[Tensor, "n 1 1 1"]
+    read_variance: Float32[Tensor, "n 1 1 1"]
+    writes_jpeg: Bool[Tensor, "n 1 1 1"]
+    jpeg_steps: Float32[Tensor, "n 2 8 8"]
 
 
 def bicubic(crops: Crops, size_px: int, seeds: Seeds) -> Sources:  # noqa: ARG001 - nothing is drawn
@@ -66,14 +63,14 @@ def realistic(crops: Crops, size_px: int, seeds: Seeds) -> Sources:
     Source: Gaussian optics and area detectors, Schowengerdt 2007, "Remote Sensing", sec. 3.3; noise with one part that
     grows with the signal, Foi et al. 2008, "Practical Poissonian-Gaussian noise modeling and fitting", eq. 2.
     """
-    cameras = [_camera(int(seed), size_px) for seed in seeds]
-    covariances = torch.from_numpy(np.stack([_covariance(camera) for camera in cameras])).to(crops.device)
+    cameras = _cameras(seeds, crops.device)
     pitch_px = crops.shape[-1] / size_px
-    light = _blur(crops.float() / 255, covariances.float() * pitch_px**2, reach_px=math.ceil(BLUR_REACH * pitch_px))
+    light = _blur(crops.float() / 255, cameras.covariances_px * pitch_px**2, reach_px=math.ceil(BLUR_REACH * pitch_px))
     rows, columns = (_area_on(side, size_px, crops.device) for side in crops.shape[-2:])
     light = (rows @ light @ columns.T).clamp(0, 1)
-    levels = ((light + _noise(light, cameras)) * 255).round().clamp(0, 255).to(torch.uint8)
-    return _compressed(levels, cameras)
+    deviation = (cameras.shot_variance * light + cameras.read_variance).sqrt()
+    levels = ((light + deviation * _noise(seeds, light)) * 255).round().clamp(0, 255).to(torch.uint8)
+    return torch.where(cameras.writes_jpeg, through_jpeg(levels, cameras.jpeg_steps), levels)
 
 
 DEGRADATIONS: Final[Mapping[str, Callable[[Crops, int, Seeds], Sources]]] = MappingProxyType(
@@ -82,24 +79,34 @@ DEGRADATIONS: Final[Mapping[str, Callable[[Crops, int, Seeds], Sources]]] = Mapp
 """By the name that the configuration gives."""
 
 
-def _camera(seed: int, size_px: int) -> Camera:
-    draw = np.random.default_rng(seed)
-    contrast = draw.uniform(*MTF_AT_NYQUIST, size=2)
-    return Camera(
-        # The transform of a Gaussian of deviation σ is exp(-2π²σ²f²), which is the contrast at f = 1/2.
-        deviations_px=np.sqrt(-2 * np.log(contrast)) / math.pi,
-        angle=draw.uniform(0, math.pi),
-        shot_variance=draw.uniform(0, SHOT_VARIANCE),
-        read_deviation=draw.uniform(0, READ_DEVIATION),
-        jpeg_quality=int(draw.integers(*JPEG_QUALITY, endpoint=True)) if draw.random() < SHARE_OF_JPEG else None,
-        noise=draw.standard_normal((3, size_px, size_px), dtype=np.float32),
+def _cameras(seeds: Seeds, device: torch.device) -> Cameras:
+    """Drawn on the host and sent at once."""
+    sent = upload(np.stack([_camera(int(seed)) for seed in seeds]), device)
+    covariances, shot, read, writes_jpeg, steps = sent.split([4, 1, 1, 1, 2 * BLOCK_PX**2], dim=1)
+    shot, read, writes_jpeg = (one[:, :, None, None] for one in (shot, read, writes_jpeg))
+    return Cameras(
+        covariances.unflatten(1, (2, 2)), shot, read, writes_jpeg.bool(), steps.unflatten(1, (2, BLOCK_PX, BLOCK_PX))
     )
 
 
-def _covariance(camera: Camera) -> Float64[np.ndarray, "2 2"]:
-    cosine, sine = math.cos(camera.angle), math.sin(camera.angle)
+def _camera(seed: int) -> Float32[np.ndarray, "135"]:
+    """The fields of `Cameras` for one crop, one after the other."""
+    draw = np.random.default_rng(seed)
+    contrast, angle = draw.uniform(*MTF_AT_NYQUIST, size=2), draw.uniform(0, math.pi)
+    # The transform of a Gaussian of deviation σ is exp(-2π²σ²f²), which is the contrast at f = 1/2.
+    variances = -2 * np.log(contrast) / math.pi**2
+    noise = draw.uniform(0, SHOT_VARIANCE), draw.uniform(0, READ_DEVIATION) ** 2
+    writes_jpeg = draw.random() < SHARE_OF_JPEG
+    steps = quantisation(int(draw.integers(*JPEG_QUALITY, endpoint=True)))
+    covariance = _covariance(variances, angle)
+    return np.concatenate([covariance.ravel(), noise, [writes_jpeg], steps.ravel()], dtype=np.float32)
+
+
+def _covariance(variances: Float64[np.ndarray, "2"], angle: float) -> Float64[np.ndarray, "2 2"]:
+    """Of variances along two axes, of which the first is at an angle."""
+    cosine, sine = math.cos(angle), math.sin(angle)
     turn = np.array([[cosine, -sine], [sine, cosine]])
-    return turn @ np.diag(camera.deviations_px**2) @ turn.T
+    return turn @ np.diag(variances) @ turn.T
 
 
 def _blur(
@@ -129,24 +136,9 @@ def area_weights(source_px: int, target_px: int) -> Float64[np.ndarray, "{target
     return np.maximum(common, 0) / pitch
 
 
-def _noise(light: Float32[Tensor, "n 3 s s"], cameras: list[Camera]) -> Float32[Tensor, "n 3 s s"]:
-    drawn = torch.from_numpy(np.stack([camera.noise for camera in cameras])).to(light.device)
-    facts = torch.tensor([(camera.shot_variance, camera.read_deviation**2) for camera in cameras], device=light.device)
-    shot, read = facts.T[:, :, None, None, None]
-    return drawn * (shot * light + read).sqrt()
-
-
-def _compressed(levels: UInt8[Tensor, "n 3 s s"], cameras: list[Camera]) -> UInt8[Tensor, "n 3 s s"]:
-    images = levels.permute(0, 2, 3, 1).cpu().numpy()
-    done = [
-        image if camera.jpeg_quality is None else _through_jpeg(image, camera.jpeg_quality)
-        for image, camera in zip(images, cameras, strict=True)
-    ]
-    return torch.from_numpy(np.stack(done)).to(levels.device).permute(0, 3, 1, 2)
-
-
-def _through_jpeg(image: UInt8[np.ndarray, "s s 3"], quality: int) -> UInt8[np.ndarray, "s s 3"]:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=quality)
-    with Image.open(file) as decoded:
-        return np.asarray(decoded)
+def _noise(seeds: Seeds, light: Float32[Tensor, "n 3 s s"]) -> Float32[Tensor, "n 3 s s"]:
+    """Unit normal, drawn on the device, each image's from its seed."""
+    drawn = torch.empty_like(light)
+    for image, seed in zip(drawn, seeds, strict=True):
+        image.normal_(generator=torch.Generator(light.device).manual_seed(int(seed)))
+    return drawn

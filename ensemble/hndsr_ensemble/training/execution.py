@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,13 +23,21 @@ COMPILATIONS = 64
 """Of one piece of code: for every shape, with and without gradients, and for every network that shares the code."""
 PATIENCE = timedelta(minutes=30)
 """How long processes wait for one another: the first compiles and writes while the others wait."""
+SHARE_FOR_IMAGES = 0.4
+"""Of a GPU's free memory, for each split of images that is to lie there; a batch needs the rest."""
+MIB = 2**20
+
+_alone = ContextVar("alone", default=False)
 
 
 class DeviceError(TrainingError):
     """The device that was asked for is not there."""
 
     def __init__(self, *, device: str, wanted: int, found: int) -> None:
-        super().__init__(f"{wanted} {device} devices are needed on this machine, {found} are there")
+        super().__init__(
+            f"{wanted} {device} devices are needed on this machine, {found} are there: start as many processes, "
+            "or give --device cpu"
+        )
 
 
 class PrecisionError(TrainingError):
@@ -54,6 +63,7 @@ class Execution:
     is_bfloat16: bool
     """Whether most products are computed in bfloat16; weights, sums and what is sensitive stay in float32."""
     compiles: bool
+    """Whether stages that are long enough are compiled."""
 
     @property
     def is_first(self) -> bool:
@@ -84,9 +94,23 @@ class Execution:
 
     def compile(self, module: nn.Module, *, dynamic: bool = False) -> None:
         """Have a module compiled when it is first called; `dynamic`: once for all shapes."""
-        if self.compiles:
-            torch._dynamo.config.recompile_limit = COMPILATIONS  # noqa: SLF001 - a setting of the compiler's
-            module.compile(fullgraph=True, dynamic=dynamic, options=dict(OPTIONS))
+        settings = torch._dynamo.config  # noqa: SLF001 - the compiler's settings have no other name
+        settings.recompile_limit = COMPILATIONS
+        # Else a part that is compiled while gradients are shared would be split into the pieces that they are sent in.
+        settings.optimize_ddp = False
+        module.compile(fullgraph=True, dynamic=dynamic, options=dict(OPTIONS))
+
+    def uncompile(self, module: nn.Module) -> None:
+        """Have a module and its parts run as they are written."""
+        for part in module.modules():
+            part._compiled_call_impl = None  # noqa: SLF001 - what `compile` sets, which has no opposite
+
+    def room_for_images(self, limit_mib: int) -> int:
+        """Bytes that a split's images may take on the device: of a GPU's, no more than a share of what is free."""
+        if self.device.type != "cuda":
+            return limit_mib * MIB
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return min(limit_mib * MIB, int(SHARE_FOR_IMAGES * free))
 
     def shared(self, module: nn.Module) -> nn.Module:
         """A module whose gradients are the mean over all processes."""
@@ -112,10 +136,28 @@ class Execution:
         distributed.broadcast(shared, 0)
         return int(shared)
 
+    def all_agree(self, *, value: bool) -> bool:
+        """Whether it is true in all processes."""
+        if self.share.ranks == 1:
+            return value
+        shared = torch.tensor([int(value)], device=self.device)
+        distributed.all_reduce(shared, distributed.ReduceOp.MIN)
+        return bool(shared)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Wait for no other process: what is tried here may fail in one of them."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
+
 
 def mean_of_all(value: Tensor) -> Tensor:
-    """The mean of a tensor over all processes; without gradient."""
-    if not (distributed.is_available() and distributed.is_initialized()):
+    """The mean of a tensor over all processes, or of this one's if it is `alone`; without gradient."""
+    if _alone.get() or not (distributed.is_available() and distributed.is_initialized()):
         return value.detach()
     total = value.detach().clone()
     distributed.all_reduce(total)
@@ -134,7 +176,7 @@ def open_execution(
         environment: RANK, LOCAL_RANK, LOCAL_WORLD_SIZE and WORLD_SIZE as `torchrun` sets them.
 
     Raises:
-        DeviceError: there are fewer GPUs than processes.
+        DeviceError: there are fewer GPUs than processes; with `auto`, some, but fewer.
         PrecisionError: the device has no bfloat16.
     """
     share = Share(int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1")))
@@ -158,9 +200,11 @@ def open_execution(
 
 def _kind(device: str, wanted: int) -> str:
     found = torch.cuda.device_count()
-    if device == "cuda" and found < wanted:
-        raise DeviceError(device=device, wanted=wanted, found=found)
-    return "cuda" if device == "cuda" or (device == "auto" and found >= wanted) else "cpu"
+    if device == "cpu" or (device == "auto" and not found):
+        return "cpu"
+    if found < wanted:
+        raise DeviceError(device="cuda", wanted=wanted, found=found)
+    return "cuda"
 
 
 def _is_bfloat16(precision: str, device: torch.device) -> bool:

@@ -21,7 +21,7 @@ from hndsr_ensemble.training.trainer import Trainer, cosine, mean_losses
 
 
 class DivergedError(TrainingError):
-    """The loss is no number any more."""
+    """The loss, or the weights, are no numbers any more."""
 
     def __init__(self, *, stage: str, step: int) -> None:
         super().__init__(f"{stage} diverged before step {step}: lower {stage}.learning_rate or {stage}.clip_norm")
@@ -56,6 +56,8 @@ class Loop:
     trainer: Trainer
     batches: Batches
     validation: Batches | None
+    compiled: bool
+    """Whether parts of the stage are."""
 
     @property
     def config(self) -> StageConfig:
@@ -66,7 +68,7 @@ class Loop:
         """Do steps `start` and after.
 
         Raises:
-            DivergedError: the loss is no number any more.
+            DivergedError: the loss, or the weights, are no numbers any more.
         """
         log, since, losses = self.run.config.log, time.monotonic(), list[Losses]()
         for step, batch in enumerate(self.batches.between(start, self.steps), start):
@@ -84,22 +86,34 @@ class Loop:
                 self.save(done)
 
     def validate(self, done: int) -> dict[str, float]:
-        """Mean losses over validation images, which are written down; empty where there are none."""
+        """Mean losses over validation images, which are written down; empty where there are none.
+
+        Raises:
+            DivergedError: they are no numbers.
+        """
         if self.validation is None:
             return {}
         found = self.trainer.validate(self.validation.between(0, self.run.config.log.validation_batches))
+        self._require_numbers(done, found)
         self._write(done, {f"validation_{name}": value for name, value in found.items()})
         return found
 
     def save(self, done: int) -> None:
-        """Write a checkpoint; the other processes wait, so that none is ahead of what can be resumed."""
+        """Write a checkpoint; the other processes wait, so that none is ahead of what can be resumed.
+
+        Raises:
+            DivergedError: the weights are no numbers any more; the checkpoint before stays the last.
+        """
         run = self.run
+        if not self.trainer.is_finite:
+            raise DivergedError(stage=self.name, step=done)
         if run.execution.is_first:
             state = Checkpoint(
                 stage=self.name,
                 step=done,
                 steps=self.steps,
                 spent_s=run.clock.spent_s,
+                compiled=self.compiled,
                 decisive=dict(run.decisive),
                 trainer=self.trainer.state(),
                 random=random_state(),
@@ -114,9 +128,12 @@ class Loop:
     def _means(self, done: int, losses: list[Losses]) -> dict[str, float]:
         """Mean losses, which are numbers: nothing else gets into a log or a checkpoint."""
         means = mean_losses(losses)
-        if not all(map(math.isfinite, means.values())):
-            raise DivergedError(stage=self.name, step=done)
+        self._require_numbers(done, means)
         return means
+
+    def _require_numbers(self, done: int, values: Mapping[str, float]) -> None:
+        if not all(map(math.isfinite, values.values())):
+            raise DivergedError(stage=self.name, step=done)
 
     def _write(self, done: int, values: Mapping[str, float]) -> None:
         if not self.run.execution.is_first:

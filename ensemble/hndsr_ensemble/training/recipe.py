@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from hndsr_ensemble.engines.torch.device import engine_name
-from hndsr_ensemble.training.batches import Batches
-from hndsr_ensemble.training.budget import Clock, is_worth_compiling, rehearse, stage_seconds, steps_within
+from hndsr_ensemble.training.batches import Batch, Batches
+from hndsr_ensemble.training.budget import (
+    Clock,
+    NoTimeError,
+    is_worth_compiling,
+    rehearse,
+    stage_seconds,
+    steps_within,
+)
 from hndsr_ensemble.training.checkpoint import Checkpoint, load_checkpoint, set_random_state
 from hndsr_ensemble.training.config import STAGES, TrainingConfig
 from hndsr_ensemble.training.crops import CropSampler, Share
@@ -19,14 +27,18 @@ from hndsr_ensemble.training.execution import Execution
 from hndsr_ensemble.training.imagery.manifest import Manifest, read_manifest
 from hndsr_ensemble.training.loop import Loop, Run
 from hndsr_ensemble.training.pixels import Pixels, open_pixels, usable
-from hndsr_ensemble.training.run_folder import RunFolder
+from hndsr_ensemble.training.run_folder import UNKNOWN, RunFolder
 from hndsr_ensemble.training.stages import Stage, make_stage
 from hndsr_ensemble.training.tracking import Tracking
 from hndsr_ensemble.training.trainer import Trainer
 
 STATISTICS_BATCHES = 32
 """How many batches statistics of latents and residuals are measured on."""
-KEPT_FACTS = ("started_from", "stages", "weights")
+TRIED_BATCHES = 12
+"""How many batches compiled parts are tried on, beside one of each size."""
+LONGEST_CAUSE = 300
+"""Characters that are told of why a compiler failed."""
+KEPT_FACTS = ("started_from", "seen_before", "stages", "weights")
 """What `run.json` says that no later part of the run changes."""
 
 
@@ -44,20 +56,20 @@ class Splits:
     train: Pixels
     val: Pixels | None
 
-    def batches(self, run: Run, stage: str, *, split: str = "train", whole: bool = False) -> Batches:
-        """Batches of a stage; `whole`: every process sees all of each batch."""
-        pixels = self.train if split == "train" or self.val is None else self.val
-        config, execution = run.config, run.execution
-        stream = stage if not whole else f"{stage} statistics"
-        sampler = CropSampler(
-            pixels.sizes_px,
-            config.data,
-            batch=config.stage(stage).batch,
-            seed=config.seed,
-            stream=f"{stream} {split}",
-        )
-        share = Share() if whole else execution.share
-        return Batches(pixels, sampler, config.data, share=share, device=execution.device)
+    def training(self, run: Run, name: str, stage: Stage) -> Batches:
+        """What a stage is trained on."""
+        return _batches(run, name, stage, self.train, stream=f"{name} train", share=run.execution.share)
+
+    def statistics(self, run: Run, name: str, stage: Stage) -> Iterator[Batch]:
+        """What a stage measures on: every process sees all of each batch."""
+        batches = _batches(run, name, stage, self.train, stream=f"{name} statistics train", share=Share())
+        return batches.between(0, STATISTICS_BATCHES)
+
+    def validation(self, run: Run, name: str, stage: Stage) -> Batches | None:
+        """What a stage is only looked at on, where there is something."""
+        if self.val is None:
+            return None
+        return _batches(run, name, stage, self.val, stream=f"{name} val", share=run.execution.share)
 
 
 def train(config: TrainingConfig, folder: RunFolder, execution: Execution, tracking: Tracking) -> None:
@@ -76,6 +88,8 @@ def train(config: TrainingConfig, folder: RunFolder, execution: Execution, track
     decisive = {**config.decisive(), **started, "data.manifest digest": manifest.digest}
     run = Run(config, folder, execution, tracking, clock, decisive)
     facts = {**_facts(run, manifest), **{name: facts[name] for name in KEPT_FACTS if name in facts}}
+    if facts.get("seen_before") == UNKNOWN:
+        run.say("what the weights that it begins with have seen is unknown: no images are safe to measure it on")
     splits = _open_splits(run, manifest)
     tracking.parameters({**config.fields(), "data.manifest_digest": manifest.digest})
     for name in wanted:
@@ -88,35 +102,49 @@ def _open_splits(run: Run, manifest: Manifest) -> Splits:
     kept = {split: manifest.images(split) for split in ("train", "val")}
     fit = {split: len(usable(images, data.crop_px)) for split, images in kept.items()}
     run.say(", ".join(f"{split}: {fit[split]} of {len(images)} images" for split, images in kept.items()))
-    val = open_pixels(kept["val"], data, split="val", device=device) if fit["val"] else None
-    return Splits(open_pixels(kept["train"], data, split="train", device=device), val)
+    opened = {}
+    for split in ("val", "train") if fit["val"] else ("train",):
+        limit_bytes = run.execution.room_for_images(data.resident_limit_mib)
+        opened[split] = open_pixels(kept[split], data, split=split, device=device, limit_bytes=limit_bytes)
+    return Splits(opened["train"], opened.get("val"))
+
+
+def _batches(run: Run, name: str, stage: Stage, pixels: Pixels, *, stream: str, share: Share) -> Batches:
+    config = run.config
+    sampler = CropSampler(pixels.sizes_px, config.data, batch=config.stage(name).batch, seed=config.seed, stream=stream)
+    return Batches(pixels, sampler, config.data, share=share, device=run.execution.device, sources=stage.reads_sources)
 
 
 def _train_stage(run: Run, name: str, splits: Splits, facts: dict[str, Any]) -> None:
+    try:
+        _train_in_memory(run, name, splits, facts)
+    except torch.OutOfMemoryError as error:
+        raise DeviceMemoryError(stage=name, batch=run.config.stage(name).batch) from error
+
+
+def _train_in_memory(run: Run, name: str, splits: Splits, facts: dict[str, Any]) -> None:
     began_s = run.clock.spent_s
     stage = _make(run, name)
     found = load_checkpoint(run.folder.checkpoints, name, run.decisive)
     if found is None:
         with torch.no_grad(), run.execution.arithmetic():
-            stage.measure_before(splits.batches(run, name, whole=True).between(0, STATISTICS_BATCHES))
-    trainer, batches = Trainer(stage, run.config.stage(name), run.execution), splits.batches(run, name)
-    validation = splits.batches(run, name, split="val") if splits.val else None
-    try:
-        steps = _planned(run, name, trainer, batches) if found is None else found.steps
-        loop = Loop(run, name, steps, trainer, batches, validation)
-        if found is None:
-            loop.save(0)
-        else:
-            _resume(run, trainer, batches, found)
-        loop.go(0 if found is None else found.step)
-        _finish(run, loop, splits, facts, run.clock.spent_s - began_s)
-    except torch.OutOfMemoryError as error:
-        raise DeviceMemoryError(stage=name, batch=run.config.stage(name).batch) from error
+            stage.measure_before(splits.statistics(run, name, stage))
+    trainer, batches = Trainer(stage, run.config.stage(name), run.execution), splits.training(run, name, stage)
+    if run.execution.share.ranks > 1:
+        # Gradients are gathered in another order after the first step, which a resumed run must not see again.
+        trainer.rehearse(batches.between(0, 1))
+    compiled = _compiled(run, name, trainer, batches, found)
+    steps = _planned(run, name, trainer, batches, began_s) if found is None else found.steps
+    loop = Loop(run, name, steps, trainer, batches, splits.validation(run, name, stage), compiled)
+    if found is None:
+        loop.save(0)
+    else:
+        _resume(run, trainer, found)
+    loop.go(0 if found is None else found.step)
+    _finish(run, loop, splits, facts, run.clock.spent_s - began_s)
 
 
-def _resume(run: Run, trainer: Trainer, batches: Batches, found: Checkpoint) -> None:
-    if run.execution.compiles:
-        _rehearsed(run, found.stage, trainer, batches)
+def _resume(run: Run, trainer: Trainer, found: Checkpoint) -> None:
     trainer.load(found.trainer)
     set_random_state(found.random)
     run.clock.resume_at(found.spent_s)
@@ -131,40 +159,54 @@ def _make(run: Run, name: str) -> Stage:
         torch.manual_seed(run.config.seed)
         stage = make_stage(name, run.config, run.folder.weights)
     run.execution.place(stage)
-    if is_worth_compiling(run.config, name, run.clock.spent_s):
-        stage.compile_parts(run.execution.compile)
     return stage
 
 
-def _planned(run: Run, name: str, trainer: Trainer, batches: Batches) -> int:
-    """The number of steps, all processes of one mind."""
-    began_s = run.clock.spent_s
-    seconds, steps = stage_seconds(run.config, name, began_s), run.config.stage(name).steps
+def _compiled(run: Run, name: str, trainer: Trainer, batches: Batches, found: Checkpoint | None) -> bool:
+    """Compile a stage's parts if it pays, or if they were; whether it worked, all processes of one mind.
+
+    A machine may lack what the compiler needs, so each process tries it alone first.
+    """
+    execution = run.execution
+    pays = execution.compiles and is_worth_compiling(run.config, name, run.clock.spent_s)
+    if not execution.agreed(int(pays if found is None else found.compiled)):
+        return False
+    failure = _failure(execution, trainer, batches) if execution.compiles else "this machine has no compiler"
+    if execution.all_agree(value=failure is None):
+        return True
+    execution.uncompile(trainer.stage)
+    run.say(f"{name}: goes on without compiling, which failed{f': {failure}' if failure else ' in another process'}")
+    return False
+
+
+def _failure(execution: Execution, trainer: Trainer, batches: Batches) -> str | None:
+    """Why a stage's parts cannot be compiled, if they cannot."""
+    try:
+        trainer.stage.compile_parts(execution.compile)
+        trainer.attempt(batches.of([*batches.one_of_each_size(), *range(TRIED_BATCHES)]))
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - compilers fail with whatever their parts raise
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST_CAUSE]
+    return None
+
+
+def _planned(run: Run, name: str, trainer: Trainer, batches: Batches, began_s: float) -> int:
+    """The number of steps, all processes of one mind.
+
+    Raises:
+        NoTimeError: there is no time for one.
+    """
+    seconds = stage_seconds(run.config, name, began_s)
     if seconds is None:
-        if run.execution.compiles:
-            _rehearsed(run, name, trainer, batches)
-        return steps or 0
-    step_s = _rehearsed(run, name, trainer, batches)
+        return run.config.stage(name).steps or 0
+    step_s = rehearse(trainer, batches, run.execution)
     left_s = max(0.0, seconds - (run.clock.spent_s - began_s))
     steps = run.execution.agreed(steps_within(left_s, step_s))
+    if not steps:
+        raise NoTimeError(stage=name, left_s=left_s, step_s=step_s)
     run.say(f"{name}: {steps} steps of {1000 * step_s:.0f} ms in {left_s / 60:.1f} min")
     return steps
-
-
-def _rehearsed(run: Run, name: str, trainer: Trainer, batches: Batches) -> float:
-    """Seconds of a step; without the compiler where it fails, since a machine may lack what it needs."""
-    try:
-        return rehearse(trainer, batches, run.execution)
-    except RuntimeError as error:
-        if not run.execution.compiles or isinstance(error, torch.OutOfMemoryError):
-            raise
-        run.say(f"{name}: goes on without compiling, which failed: {_first_line(error)}")
-        torch.compiler.set_stance("force_eager")
-        return rehearse(trainer, batches, run.execution)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 def _finish(run: Run, loop: Loop, splits: Splits, facts: dict[str, Any], seconds: float) -> None:
@@ -172,11 +214,17 @@ def _finish(run: Run, loop: Loop, splits: Splits, facts: dict[str, Any], seconds
     validation = loop.validate(loop.steps)
     stage = loop.trainer.stage
     loop.trainer.average.settle()
+    run.execution.uncompile(stage)
     with torch.no_grad(), run.execution.arithmetic():
-        stage.measure_after(splits.batches(run, loop.name, whole=True).between(0, STATISTICS_BATCHES))
+        stage.measure_after(splits.statistics(run, loop.name, stage))
     if run.execution.is_first:
         facts["weights"] |= run.folder.save_weights(stage.networks())
-        facts["stages"][loop.name] = {"steps": loop.steps, "seconds": round(seconds, 1), "validation": validation}
+        facts["stages"][loop.name] = {
+            "steps": loop.steps,
+            "seconds": round(seconds, 1),
+            "compiled": loop.compiled,
+            "validation": validation,
+        }
         run.folder.write_facts({**facts, "spent_s": run.clock.spent_s})
         for name in stage.networks():
             run.tracking.artifact(run.folder.weights / f"{name}.safetensors")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,8 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     config, root = _config(arguments), arguments.into
     folder = RunFolder(root, arguments.checkpoints or root / "checkpoints")
-    with open_execution(config, arguments.device) as execution:
+    with open_execution(config, arguments.device) as execution, ExitStack() as stack:
         if execution.is_first:
+            stack.enter_context(folder.locked())
             folder.begin(config, arguments.start)
         execution.wait()
         with open_tracking(config.tracking, root, writes=execution.is_first) as tracking:

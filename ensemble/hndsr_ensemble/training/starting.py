@@ -11,11 +11,9 @@ from torch import nn
 
 from hndsr_ensemble.manifest import file_digest
 from hndsr_ensemble.networks import load_weights
+from hndsr_ensemble.training.config import NETWORKS
 from hndsr_ensemble.training.durable import replaced
 from hndsr_ensemble.training.errors import TrainingError
-
-NETWORKS = {"autoencoder": "decoder", "fno": "fno", "unet": "unet"}
-"""Weights files of a run, and the model of a repository that holds the same ones."""
 
 Network = TypeVar("Network", bound=nn.Module)
 

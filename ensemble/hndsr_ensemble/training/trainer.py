@@ -12,7 +12,7 @@ from torch import Tensor
 from hndsr_ensemble.training.average import Average
 from hndsr_ensemble.training.batches import Batch
 from hndsr_ensemble.training.config import StageConfig
-from hndsr_ensemble.training.execution import Execution, mean_of_all
+from hndsr_ensemble.training.execution import Execution, alone, mean_of_all
 from hndsr_ensemble.training.stages import Losses, Stage
 
 PEAK_POWER = 4.0
@@ -46,6 +46,19 @@ class Trainer:
         for batch in batches:
             self._try(batch, learning_rate=0.0)
         self._optimizer = self._new_optimizer()
+
+    def attempt(self, batches: Iterable[Batch]) -> None:
+        """Compute losses and gradients, and losses without gradients, of this process alone; nothing is changed."""
+        with alone():
+            for batch in batches:
+                torch.autograd.grad(self._losses(batch, self.stage)["loss"], self._parameters, allow_unused=True)
+                self.validate([batch])
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all weights and their averages are numbers."""
+        values = [value for value in self.stage.state_dict().values() if value.is_floating_point()]
+        return bool(torch.stack([value.isfinite().all() for value in [*values, *self.average.state().values()]]).all())
 
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Mean losses of the averaged weights."""

@@ -10,7 +10,7 @@ import pytest
 
 from hndsr_ensemble.training.command import main
 
-SUBCOMMANDS = ["prepare", "run", "evaluate", "release", "verify"]
+SUBCOMMANDS = ["prepare", "run", "search", "evaluate", "release", "verify", "promote", "rollback", "fetch"]
 
 
 def test_help_lists_every_subcommand(capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,7 +78,10 @@ def test_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_decisive_fields_leave_out_where_files_lie_and_what_is_told() -> None:
-    one, other = (read_config(RECIPE, changes) for changes in ([], ["data.manifest=x", "log.every_steps=9", "seed=1"]))
+    one, other = (
+        read_config(RECIPE, changes)
+        for changes in ([], ["data.manifest=x", "log.every_steps=9", "minutes=5", "seed=1"])
+    )
     assert differing(one.decisive(), other.decisive()) == ["seed"]
 
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
+import rasterio
 import torch
+from affine import Affine
 from PIL import Image as Picture
 from unit.training.toy_images import listed, made_up
 
 from hndsr_ensemble.training.batches import Batch, Batches
 from hndsr_ensemble.training.config import DataConfig
 from hndsr_ensemble.training.crops import CropSampler, Share
+from hndsr_ensemble.training.decoded import DecodedImages
 from hndsr_ensemble.training.imagery.manifest import Image, read_manifest
 from hndsr_ensemble.training.pixels import (
     ImageReadError,
@@ -21,6 +28,7 @@ from hndsr_ensemble.training.pixels import (
     StreamedPixels,
     open_pixels,
     read_rgb,
+    usable,
 )
 
 CPU = torch.device("cpu")
@@ -42,6 +50,12 @@ def batches(manifest: Path, share: Share | None = None, *, streamed: bool = Fals
     pixels = kind(images_of(manifest), workers=2, device=CPU)
     drawn = CropSampler(pixels.sizes_px, DATA, batch=4, seed=3, stream="prior")
     return Batches(pixels, drawn, DATA, share=share or Share(), device=CPU)
+
+
+def one(manifest: Path, data: DataConfig, *, sources: bool = True) -> Batch:
+    pixels = ResidentPixels(images_of(manifest), workers=2, device=CPU)
+    drawn = CropSampler(pixels.sizes_px, data, batch=2, seed=3, stream="prior")
+    return next(Batches(pixels, drawn, data, share=Share(), device=CPU, sources=sources).between(0, 1))
 
 
 def tensors(batch: Batch) -> list[torch.Tensor]:
@@ -125,6 +139,25 @@ def test_batch_says_where_its_target_begins(manifest: Path) -> None:
     assert (seen - batch.hr[0, :, 16:32, 16:32].mean(dim=(1, 2))).abs().max() < 1
 
 
+def test_source_images_are_made_in_full_precision_whatever_reads_them(manifest: Path) -> None:
+    data = DATA.model_copy(update={"degradation": "realistic"})
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = one(manifest, data)
+    assert torch.equal(inside.lr, one(manifest, data).lr)
+
+
+def test_source_images_that_nobody_reads_are_not_made(manifest: Path) -> None:
+    with_sources, without = one(manifest, DATA), one(manifest, DATA, sources=False)
+    assert without.lr.numel() == 0
+    assert torch.equal(without.hr, with_sources.hr)
+
+
+def test_batches_of_any_numbers_are_those_of_a_row(manifest: Path) -> None:
+    row = list(batches(manifest).between(0, 8))
+    for number, batch in zip((5, 0, 7, 1, 6, 2), batches(manifest).of([5, 0, 7, 1, 6, 2]), strict=True):
+        assert torch.equal(batch.hr, row[number].hr)
+
+
 def test_grey_and_palette_images_are_read_as_three_bands(tmp_path: Path) -> None:
     colour = Picture.fromarray(made_up(1, 70, 70))
     for name, picture in (("grey", colour.convert("L")), ("palette", colour.convert("P"))):
@@ -164,6 +197,82 @@ def test_images_that_are_gone_are_refused(tmp_path: Path) -> None:
 def test_splits_without_an_image_of_a_crops_size_are_refused(manifest: Path) -> None:
     with pytest.raises(NoImagesError, match="256 x 256"):
         open_pixels(images_of(manifest), DataConfig(), split="train", device=CPU)
+
+
+def test_images_that_hold_nothing_in_places_are_left_out(manifest: Path) -> None:
+    first, second, *_ = images_of(manifest)
+    assert usable([first, replace(second, invalid_share=1e-6)], 64) == [first]
+
+
+def test_streamed_images_are_decoded_once_for_all_their_crops(manifest: Path) -> None:
+    images = images_of(manifest)
+    pixels = StreamedPixels(images, workers=2, device=CPU, kept_bytes=10**6)
+    plans = [CropSampler(pixels.sizes_px, DATA, batch=16, seed=0, stream="").plan(number) for number in range(2)]
+    first = pixels.crops(plans[0])
+    kept = [Path(images[number].path) for number in np.unique(plans[0].images)]
+    contents = [path.read_bytes() for path in kept]
+    for path in kept:
+        path.unlink()
+    again = pixels.crops(plans[0])
+    for path, content in zip(kept, contents, strict=True):
+        path.write_bytes(content)
+    assert torch.equal(first, again)
+
+
+def test_decoded_images_take_no_more_than_the_limit() -> None:
+    images, decoded = DecodedImages(25), []
+    for number in (0, 1, 0, 2, 0, 1):
+        images.get(number, 10, lambda number=number: decoded.append(number) or np.zeros((1, 1, 3), np.uint8))
+    assert decoded == [0, 1, 2, 1]
+
+
+def test_decoded_images_are_made_by_one_of_the_threads_that_ask() -> None:
+    images, began, may_end, decoded = DecodedImages(10), Event(), Event(), []
+
+    def decode() -> np.ndarray:
+        decoded.append(None)
+        began.set()
+        assert may_end.wait(10)
+        return np.zeros((1, 1, 3), np.uint8)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(images.get, 0, 10, decode)
+        assert began.wait(10)
+        second = pool.submit(images.get, 0, 10, decode)
+        may_end.set()
+        assert first.result() is second.result()
+    assert len(decoded) == 1
+
+
+def test_decoded_images_that_failed_are_tried_again() -> None:
+    images = DecodedImages(10)
+
+    def fail() -> np.ndarray:
+        raise ImageReadError(path="a.png", cause="gone")
+
+    with pytest.raises(ImageReadError, match="gone"):
+        images.get(0, 1, fail)
+    assert images.get(0, 1, lambda: np.ones((1, 1, 3), np.uint8)).all()
+
+
+@pytest.mark.parametrize(("layout", "by_window"), [({"tiled": True, "blockxsize": 256, "blockysize": 256}, True),
+                                                   ({"blockysize": 1100}, False)])  # fmt: skip
+def test_tiled_files_are_read_by_windows(tmp_path: Path, layout: dict[str, int], *, by_window: bool) -> None:
+    profile = {"driver": "GTiff", "width": 80, "height": 1100, "count": 3, "dtype": "uint8", "compress": "deflate"}
+    with rasterio.open(tmp_path / "one.tif", "w", transform=Affine(2, 0, 5, 0, -2, 9), **profile, **layout) as dataset:
+        dataset.write(made_up(1, 1100, 80).transpose(2, 0, 1))
+    image = listed(tmp_path / "one.tif", "train")
+    pixels = StreamedPixels([image], workers=2, device=CPU, kept_bytes=10**6)
+    plan = CropSampler(pixels.sizes_px, DATA, batch=4, seed=0, stream="").plan(0)
+    pixels.crops(plan)
+    (tmp_path / "one.tif").unlink()
+    with pytest.raises(ImageReadError) if by_window else nullcontext():
+        pixels.crops(plan)
+
+
+def test_limit_may_be_less_than_the_configured_one(manifest: Path) -> None:
+    opened = open_pixels(images_of(manifest), DATA, split="train", device=CPU, limit_bytes=10)
+    assert isinstance(opened, StreamedPixels)
 
 
 @pytest.mark.parametrize(("limit_mib", "kind"), [(1, ResidentPixels), (0, StreamedPixels)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from unit.training.toy_images import made_up
 
 from hndsr_ensemble.evaluation.degrade import reduce_bicubic
 from hndsr_ensemble.training.degradations import DEGRADATIONS, area_weights, bicubic, realistic
+from hndsr_ensemble.training.jpeg import quantisation, through_jpeg
 from hndsr_ensemble.training.resampling import bicubic_weights, reduce_bicubic_batch
 
 SEEDS = np.arange(3)
@@ -87,6 +90,27 @@ def test_realistic_noise_grows_with_the_light() -> None:
         return float(realistic(crops, 32, np.arange(40)).float().std(dim=(1, 2, 3)).mean())
 
     assert deviation(200) > 1.3 * deviation(20)
+
+
+@pytest.mark.parametrize("quality", [10, 60, 75, 95])
+@pytest.mark.parametrize("side", [37, 64])
+def test_jpeg_takes_away_what_pillows_does(quality: int, side: int) -> None:
+    image, file = made_up(1, side, side), io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality)
+    expected = np.asarray(Image.open(file)).astype(float)
+    levels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    found = through_jpeg(levels, torch.from_numpy(quantisation(quality))[None])[0].permute(1, 2, 0).numpy()
+    assert np.abs(found - expected).mean() < 0.1 * np.abs(image - expected).mean() + 0.2
+
+
+@pytest.mark.parametrize("quality", [1, 49, 50, 95, 100])
+def test_jpeg_has_the_tables_of_pillow(quality: int) -> None:
+    file = io.BytesIO()
+    Image.fromarray(made_up(1, 16, 16)).save(file, "JPEG", quality=quality)
+    tables = Image.open(file).quantization
+    # Files have them in zigzag order.
+    for number, table in enumerate(quantisation(quality)):
+        assert sorted(tables[number]) == sorted(table.ravel())
 
 
 def test_area_weights_share_out_every_source_pixel() -> None:

@@ -54,6 +54,18 @@ def test_gpu_makes_the_batches_of_the_cpu(toy: TrainingConfig) -> None:
         torch.testing.assert_close(one.origin, other.origin.cpu())
 
 
+@pytest.mark.parametrize("degradation", ["bicubic", "realistic"])
+def test_gpu_makes_batches_without_waiting(toy: TrainingConfig, degradation: str) -> None:
+    config = toy.model_copy(update={"data": toy.data.model_copy(update={"degradation": degradation})})
+    made = batches(config, torch.device("cuda"))
+    list(made.between(0, 64))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        list(made.between(0, 64))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 @pytest.mark.parametrize("name", ["autoencoder", "prior", "diffusion"])
 def test_gpu_compiles_a_stage_without_changing_its_losses(name: str, toy: TrainingConfig, tmp_path: Path) -> None:
     file = tmp_path / "toy.toml"

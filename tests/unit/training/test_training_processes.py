@@ -67,6 +67,23 @@ def test_execution_without_torchrun_is_one_process_in_float32_on_the_cpu(toy: Tr
         assert (execution.device.type, execution.is_bfloat16, execution.compiles) == ("cpu", False, False)
 
 
+def test_fewer_gpus_than_processes_are_refused_unless_there_is_none(
+    toy: TrainingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = {"LOCAL_WORLD_SIZE": "2"}
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(DeviceError, match="2 cuda devices are needed"), open_execution(toy, "auto", two):
+        pass
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with open_execution(toy, "auto", two) as execution:
+        assert execution.device.type == "cpu"
+
+
+def test_images_may_take_on_the_cpu_what_the_configuration_says(toy: TrainingConfig) -> None:
+    with open_execution(toy, "cpu", {}) as execution:
+        assert execution.room_for_images(7) == 7 * 2**20
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_gpu_that_is_not_there_is_refused(toy: TrainingConfig) -> None:
     with pytest.raises(DeviceError, match="1 cuda devices are needed"), open_execution(toy, "cuda", {}):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from hndsr_ensemble.networks import FNO, Autoencoder, UNet, load_weights, read_weights
 from hndsr_ensemble.training.command import main
 from hndsr_ensemble.training.config import STAGES, TrainingConfig
+from hndsr_ensemble.training.run_folder import RunFolder
 
 SHIPPED = Path(__file__).parents[3] / "model_repository"
 
@@ -118,6 +120,7 @@ def test_run_says_what_became_of_it(finished: Path) -> None:
     assert list(facts["stages"]) == list(STAGES)
     assert facts["images"] == {"train": 9, "val": 3}
     assert facts["weights"].keys() == {"autoencoder", "fno", "unet"}
+    assert facts["seen_before"] == 0
     assert facts["stages"]["prior"]["validation"]["psnr_db"] > 0
 
 
@@ -194,14 +197,33 @@ def test_run_puts_checkpoints_where_it_is_told(tmp_path: Path, toy: TrainingConf
     assert not (tmp_path / "run/checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_run_fits_its_stages_into_the_minutes(tmp_path: Path, toy: TrainingConfig) -> None:
-    into, minutes = tmp_path / "run", 0.05
-    changes = ["autoencoder.share=1", "prior.steps=0", "diffusion.steps=0"]
-    options = [part for change in changes for part in ("--set", change)]
-    assert train(into, toy, "--minutes", str(minutes), *options) == 0
+    into = tmp_path / "run"
+    whole = ["--set", "autoencoder.share=1", "--stages", "autoencoder"]
+    assert train(into, toy, "--minutes", "0.5", *whole) == 0
     stage = json.loads((into / "run.json").read_text())["stages"]["autoencoder"]
     assert stage["steps"] > 1
     assert json.loads((into / "log.jsonl").read_text().splitlines()[-1])["steps"] == stage["steps"]
+
+
+def test_run_without_time_for_a_step_says_what_to_do(
+    tmp_path: Path, toy: TrainingConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    into, whole = tmp_path / "run", ["--set", "autoencoder.share=1", "--stages", "autoencoder"]
+    assert train(into, toy, "--minutes", "1e-6", *whole) == 2
+    assert re.search(r"autoencoder has 0\.0 s left and a step .* --minutes, .* \S+steps=0", capsys.readouterr().err)
+    assert not (into / "checkpoints").exists()
+    assert json.loads((into / "run.json").read_text()).get("stages", {}) == {}
+
+
+def test_run_is_refused_while_another_trains_into_its_folder(
+    tmp_path: Path, toy: TrainingConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    into = tmp_path / "run"
+    with RunFolder(into, into / "checkpoints").locked():
+        assert train(into, toy) == 2
+    assert "another process trains into" in capsys.readouterr().err
 
 
 def test_run_refuses_a_broken_weights_file(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,12 @@ def test_stage_lowers_its_loss(make: MakeStage, toy: TrainingConfig, batches: Ba
     trainer = Trainer(stage, toy.stage(name), CPU)
     losses = [float(trainer.step(step, batch, learning_rate=1e-3)["loss"]) for step in range(12)]
     assert losses[-1] < FALLS[name] * losses[0]
+
+
+def test_autoencoder_stage_reads_no_source_images(make: MakeStage, batches: Batches) -> None:
+    stage, batch = make("autoencoder"), first(batches)
+    assert not stage.reads_sources
+    assert stage(replace(batch, lr=batch.lr[..., :0, :0]))["loss"] == stage(batch)["loss"]
 
 
 @pytest.mark.parametrize("name", STAGES)

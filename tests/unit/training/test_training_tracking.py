@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,17 @@ def test_tracking_marks_a_run_that_failed(mlflow: Any, local: TrackingConfig, tm
     with pytest.raises(KeyError), open_tracking(local, tmp_path):
         raise KeyError
     assert [run.info.status for run in runs(mlflow, local)] == ["FAILED"]
+
+
+def test_tracking_that_fails_is_told_once_and_stops_nothing(
+    mlflow: Any, local: TrackingConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_tracking(local, tmp_path) as tracking:
+        shutil.rmtree(local.store)
+        for step in (1, 2):
+            tracking.metrics({"prior.loss": 0.25}, step)
+        tracking.artifact(tmp_path / "absent")
+    assert capsys.readouterr().err.count("MLflow is told nothing more") == 1
 
 
 def test_tracking_goes_where_the_environment_says(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import shutil
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from jaxtyping import Int16
 from safetensors import SafetensorError
 from torch import nn
 
+from hndsr_ensemble.choice import Machine
 from hndsr_ensemble.export import EXPORTS, Export, ParityError, export_model
 from hndsr_ensemble.export.command import WEIGHTS_FILE
 from hndsr_ensemble.manifest import VERSION_FOLDER, Manifest, read_manifest
@@ -33,10 +33,11 @@ DOCUMENT: Final[dict[str, Any]] = next(document for document in DOCUMENTS if doc
 
 Arithmetic = Mapping[str, str]
 """An engine and its settings, by their variables."""
+OPENVINO: Final = "openvino"
 ELSEWHERE: Final[tuple[Arithmetic, ...]] = (
     {"HNDSR_ENGINE": "torch", "HNDSR_DEVICE": "cpu", "HNDSR_PRECISION": "bfloat16"},
     {"HNDSR_ENGINE": "torch", "HNDSR_DEVICE": "cpu", "HNDSR_PRECISION": "float16"},
-    {"HNDSR_ENGINE": "openvino"},
+    {"HNDSR_ENGINE": OPENVINO, "HNDSR_DEVICE": "cpu", "HNDSR_PRECISION": "bfloat16"},
 )
 """In what other machines serve, imitated here: there, weights that miss their probe in it would not be served."""
 ALLOWED_ELSEWHERE: Final = 0.9 * TOLERANCE
@@ -48,6 +49,16 @@ class UnusableWeightsError(TrainingError):
 
     def __init__(self, *, network: str, reason: str) -> None:
         super().__init__(f"the weights of {network} cannot be released: {reason}")
+
+
+class UnaskedArithmeticError(TrainingError):
+    """This machine cannot ask whether the candidate will be served in an arithmetic in which others serve."""
+
+    def __init__(self, *, name: str, remedy: str) -> None:
+        super().__init__(
+            f"this machine cannot ask the probe in the arithmetic of {name}, in which others serve: {remedy}, or "
+            "release with --without-openvino, which the card then says"
+        )
 
 
 def build_candidate(weights: Path, current: Path, folder: Path) -> Manifest:
@@ -77,19 +88,40 @@ def write_provenance(folder: Path, provenance: Mapping[str, Any]) -> Manifest:
     return write_manifest(folder, DOCUMENT, provenance=provenance)
 
 
-def differences_elsewhere(folder: Path, arithmetics: Iterable[Arithmetic]) -> dict[str, float]:
-    """How far other arithmetics are off the candidate's probe, in grey levels; what is not installed is left out.
+def name_of(arithmetic: Arithmetic) -> str:
+    """An arithmetic in words."""
+    return " ".join(arithmetic.values())
 
-    Infinite where the answer is no number.
+
+def check_askable(arithmetics: Iterable[Arithmetic], machine: Machine) -> None:
+    """Look whether a machine has all arithmetics, before anything is computed.
+
+    Raises:
+        UnaskedArithmeticError: it lacks one.
+    """
+    for arithmetic in arithmetics:
+        if arithmetic["HNDSR_ENGINE"] != OPENVINO:
+            continue
+        if OPENVINO not in machine.installed:
+            raise UnaskedArithmeticError(name=name_of(arithmetic), remedy="pip install 'hndsr[openvino]'")
+        if not machine.native_bf16:
+            raise UnaskedArithmeticError(name=name_of(arithmetic), remedy="take a processor with AMX or AVX512-BF16")
+
+
+def differences_elsewhere(folder: Path, arithmetics: Iterable[Arithmetic]) -> dict[str, float]:
+    """How far other arithmetics are off the candidate's probe, in grey levels; infinite where an answer is no number.
+
+    Args:
+        folder: of the candidate.
+        arithmetics: that this machine has, see `check_askable`.
     """
     manifest, found = read_manifest(folder, TRAINED), dict[str, float]()
     with np.load(folder / TRAINED / VERSION_FOLDER / PROBE) as probe:
         expected = probe["windows"].astype(np.int16)
     for arithmetic in arithmetics:
-        if importlib.util.find_spec(arithmetic["HNDSR_ENGINE"]) is not None:
-            run = load_pipeline(folder, manifest, ServingSettings.from_environment(arithmetic))
-            windows = tuple(run(batch) for batch in committed_batches(folder, manifest))
-            found[" ".join(arithmetic.values())] = _difference(windows, expected)
+        run = load_pipeline(folder, manifest, ServingSettings.from_environment(arithmetic))
+        windows = tuple(run(batch) for batch in committed_batches(folder, manifest))
+        found[name_of(arithmetic)] = _difference(windows, expected)
     return found
 
 
@@ -98,6 +130,8 @@ def _take_weights(source: Path, network: nn.Module, folder: Path) -> None:
         load_weights(network, source)
     except (RuntimeError, SafetensorError) as error:
         raise UnusableWeightsError(network=source.stem, reason=" ".join(str(error).split())) from error
+    if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
+        raise UnusableWeightsError(network=source.stem, reason="some are no numbers")
     shutil.copyfile(source, folder / WEIGHTS_FILE)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hndsr_ensemble.evaluation.figures import Figure
+from hndsr_ensemble.evaluation.measures import MEASURES, Measure
 from hndsr_ensemble.evaluation.methods import BICUBIC
 from hndsr_ensemble.evaluation.tables import Table, protocol
 from hndsr_ensemble.manifest import Manifest
@@ -21,19 +22,17 @@ from hndsr_ensemble.training.release.gate import (
 
 ROWS: Final = (BICUBIC, CANDIDATE_PRIOR, CANDIDATE_DIFFUSION, CURRENT_PRIOR, CURRENT_DIFFUSION)
 """In their order."""
-COLUMNS: Final = (
-    ("psnr", "RGB PSNR, dB", 2),
-    ("ssim", "SSIM", 4),
-    ("consistency", "consistency, dB", 2),
-    ("high_frequency_ratio", "high freq.", 3),
+COLUMNS: Final = tuple(
+    entry
+    for entry in MEASURES
+    if entry.name in {"psnr", "ssim", "consistency", "high_frequency_ratio", "spectrum_distance", "patch_distance"}
 )
-"""Measures, their titles and digits."""
 SEED: Final = 0
 
 LIMITS: Final = """
 - What it adds is plausible, not observed: detail finer than the source's pixels is the networks' guess. It must not be
   used to identify, count or measure what the source does not show.
-- It has seen {data}, and nothing else. With other sensors, pixel sizes, seasons or continents, with bands other than
+- It has seen {data}, and {else_seen}. With other sensors, pixel sizes, seasons or continents, with bands other than
   red, green and blue, with clouds, haze or night it may do worse than bicubic: the sets below are all that was
   measured.
 - It was trained on sources made by the degradation above. Noise, compression, blur and misregistration of a real sensor
@@ -63,9 +62,14 @@ class Origin:
     """The day, as ISO 8601 writes it."""
     started_from: Mapping[str, str]
     """sha256 of the weights that training began with, by network; none where it began with nothing."""
+    seen: int
+    """Images that are known to have been trained on, those of the weights that training began with included."""
+    unknown: str
+    """Why the weights may have seen others, those of a set among them; empty where they have not."""
 
     def facts(self) -> dict[str, str]:
         """As lines of text by their names."""
+        others = f" and an unknown number of others: {self.unknown}" if self.unknown else ""
         counts = ", ".join(f"{count:,} {split}" for split, count in self.images.items())
         return {
             "released": self.released,
@@ -77,6 +81,7 @@ class Origin:
             "data_manifest_sha256": self.data_digest,
             "config_sha256": self.config_digest,
             "started_from": ", ".join(f"{name} {digest}" for name, digest in self.started_from.items()) or "nothing",
+            "seen": f"{self.seen:,} images{others}",
         }
 
 
@@ -90,6 +95,8 @@ class Evidence:
     comparisons: Sequence[Comparison]
     elsewhere: Mapping[str, float]
     """How far other arithmetics are off the probe, in grey levels."""
+    unasked: Sequence[str] = ()
+    """Arithmetics in which other machines serve, but which were not asked."""
 
 
 def card(manifest: Manifest, evidence: Evidence) -> str:
@@ -102,7 +109,7 @@ def card(manifest: Manifest, evidence: Evidence) -> str:
         "## Data and licence",
         "\n".join(f"- {name.replace('_', ' ')}: {text}" for name, text in origin.facts().items()),
         "## Limits",
-        LIMITS.format(scales=origin.scales, data=origin.data, served=f"{manifest.min_scale} to {manifest.max_scale}"),
+        _limits(manifest, origin),
         "## Figures",
         _protocol(tables),
         *_figures(tables),
@@ -112,6 +119,7 @@ def card(manifest: Manifest, evidence: Evidence) -> str:
         "In other arithmetics than fp32 its probe is off by, in grey levels on average over the worse window:",
         "\n".join(f"- {name}: {difference:.3f}" for name, difference in evidence.elsewhere.items())
         or "- none was asked",
+        *(f"Not asked was {name}: a machine that serves in it may refuse the model." for name in evidence.unasked),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -126,6 +134,15 @@ def figures(tables: Mapping[str, Sequence[Table]]) -> dict[str, dict[str, float]
         for name, measured in tables.items()
         for table in measured
     }
+
+
+def _limits(manifest: Manifest, origin: Origin) -> str:
+    return LIMITS.format(
+        scales=origin.scales,
+        data=origin.data,
+        else_seen="what the weights before it had seen, which is not known" if origin.unknown else "nothing else",
+        served=f"{manifest.min_scale} to {manifest.max_scale}",
+    )
 
 
 def _protocol(tables: Mapping[str, Sequence[Table]]) -> str:
@@ -143,14 +160,14 @@ def _figures(tables: Mapping[str, Sequence[Table]]) -> Iterator[str]:
 
 def _markdown(table: Table) -> str:
     lines = [
-        "| | " + " | ".join(title for _, title, _ in COLUMNS) + " |",
+        "| | " + " | ".join(entry.title for entry in COLUMNS) + " |",
         "|---|" + "---|" * len(COLUMNS),
     ]
     for row in ROWS:
-        cells = [_cell(table.row(row).figure(measure), digits) for measure, _, digits in COLUMNS]
+        cells = [_cell(table.row(row).figure(entry.name), entry) for entry in COLUMNS]
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cell(figure: Figure, digits: int) -> str:
-    return f"{figure.mean:.{digits}f} ± {figure.error:.{digits}f}"
+def _cell(figure: Figure, entry: Measure) -> str:
+    return f"{figure.mean:.{entry.digits}f} ± {figure.error:.{entry.digits}f}"

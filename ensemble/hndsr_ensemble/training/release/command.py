@@ -30,9 +30,11 @@ def run_release(arguments: Namespace) -> int:
         TrainingError: it cannot be judged, or not be installed.
     """
     # Verifying, which serving machines do, works without torch.
+    from hndsr_ensemble.training.release.candidate import ELSEWHERE, OPENVINO  # noqa: PLC0415
     from hndsr_ensemble.training.release.releasing import Order, release  # noqa: PLC0415
     from hndsr_ensemble.training.release.sets import parse_sets  # noqa: PLC0415
 
+    left_out = {OPENVINO} if arguments.without_openvino else set[str]()
     order = Order(
         run=arguments.run_folder,
         sets=parse_sets(arguments.sets),
@@ -40,10 +42,13 @@ def run_release(arguments: Namespace) -> int:
         data=arguments.data,
         licence=arguments.licence,
         engine=arguments.engine,
+        elsewhere=tuple(one for one in ELSEWHERE if one["HNDSR_ENGINE"] not in left_out),
     )
     outcome = release(order, say=_tell)
     for comparison in outcome.comparisons:
         _answer(f"{'worse' if comparison.is_worse else 'ok   '} {comparison}")
+    if outcome.unknown:
+        _tell(f"it is not known whether the weights have seen images of the sets: {outcome.unknown}")
     for reason in outcome.reasons:
         _tell(f"refused: {reason}")
     if outcome.reasons:
@@ -70,11 +75,12 @@ def _add_release(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder of a finished run")
     parser.add_argument(
         "--set",
-        metavar="NAME=FOLDER",
+        metavar="NAME=IMAGES",
         dest="sets",
         action="append",
         required=True,
-        help="images that the run never saw, 8 or more; once for each set",
+        help="images that the run never saw, of 8 scenes or more: a folder, or a manifest, of which it is the split"
+        " test; once for each set",
     )
     parser.add_argument(
         "--into",
@@ -92,6 +98,11 @@ def _add_release(subparsers: _SubParsersAction[ArgumentParser]) -> None:
         choices=("auto", "onnxruntime", "openvino", "torch"),
         default="onnxruntime",
         help="what runs both models for the comparison (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--without-openvino",
+        action="store_true",
+        help="where this machine has no OpenVINO or no bfloat16: leave open whether weights are served in that",
     )
     parser.set_defaults(run=run_release)
 

@@ -7,20 +7,18 @@ written into a file that somebody may be reading.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from hndsr_ensemble.manifest import file_digest
 from hndsr_ensemble.release import RECORD, RELEASED, read_record
-from hndsr_ensemble.training.durable import synchronise
+from hndsr_ensemble.training.durable import locked, replaced, synchronise
 from hndsr_ensemble.training.errors import TrainingError
 
-LEFT_BEHIND = ("__pycache__", ".*.incoming", ".*.writing")
+LEFT_BEHIND = ("__pycache__", ".*.incoming", ".*.unfinished")
 """What a copy of a repository leaves out."""
 
 
@@ -58,22 +56,14 @@ class HalfInstalledError(TrainingError):
         )
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other releases out of a folder.
+def kept_to_itself(repository: Path) -> AbstractContextManager[None]:
+    """Keep other releases out of a repository, or out of the folder where it will be.
 
     Raises:
-        RepositoryBusyError: one is in it.
+        RepositoryBusyError: one is under way there.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RepositoryBusyError(folder=folder) from error
-        yield
-    finally:
-        os.close(descriptor)
+    folder = repository if repository.exists() else repository.resolve().parent
+    return locked(folder, RepositoryBusyError(folder=repository))
 
 
 def check_writable(repository: Path) -> None:
@@ -107,7 +97,9 @@ def install(candidate: Path, repository: Path) -> None:
         for name in RELEASED:
             _copy_durably(candidate / name, _staged(repository / name))
         _sync_folders(written)
-        _commit(candidate / RECORD, _staged(repository / RECORD))
+        # From here on the installation goes forward; the record appears in one piece.
+        with replaced(_staged(repository / RECORD)) as record:
+            shutil.copyfile(candidate / RECORD, record)
     except BaseException:
         for path in () if is_unfinished(repository) else written:
             path.unlink(missing_ok=True)
@@ -175,17 +167,6 @@ def _install_whole(candidate: Path, repository: Path) -> None:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     synchronise(repository.resolve().parent)
-
-
-def _commit(record: Path, staged: Path) -> None:
-    """From here on the installation goes forward; the record appears in one piece."""
-    unfinished = staged.with_suffix(".writing")
-    try:
-        _copy_durably(record, unfinished)
-        unfinished.replace(staged)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    synchronise(staged.parent)
 
 
 def _staged(path: Path) -> Path:

@@ -10,13 +10,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
 
+from hndsr_ensemble.choice import this_machine
 from hndsr_ensemble.evaluation.methods import Diffusion, Method, Prior
 from hndsr_ensemble.evaluation.metrics import Rgb
 from hndsr_ensemble.evaluation.models import repository_model
 from hndsr_ensemble.evaluation.tables import Table, measure_set
 from hndsr_ensemble.evaluation.truths import Truth
 from hndsr_ensemble.manifest import model_repository
-from hndsr_ensemble.release import CARD, write_record
+from hndsr_ensemble.release import CARD, SEEN, write_record
 from hndsr_ensemble.scale import Scale
 from hndsr_ensemble.training.errors import TrainingError
 from hndsr_ensemble.training.release.candidate import (
@@ -24,7 +25,9 @@ from hndsr_ensemble.training.release.candidate import (
     ELSEWHERE,
     Arithmetic,
     build_candidate,
+    check_askable,
     differences_elsewhere,
+    name_of,
     write_provenance,
 )
 from hndsr_ensemble.training.release.card import COLUMNS, SEED, Evidence, Origin, card, figures
@@ -36,12 +39,13 @@ from hndsr_ensemble.training.release.gate import (
     Comparison,
     judge,
 )
-from hndsr_ensemble.training.release.installing import check_writable, finish, install, locked
+from hndsr_ensemble.training.release.installing import check_writable, finish, install, kept_to_itself
 from hndsr_ensemble.training.release.runs import Run, read_run
 from hndsr_ensemble.training.release.sets import Declared, read_set
 from hndsr_ensemble.training.release.verification import verify
+from hndsr_ensemble.training.seen import write_seen
 
-SCALES: Final = (Scale(2, 1), Scale(4, 1), Scale(8, 1))
+SCALES: Final = (Scale(2, 1), Scale(22, 7), Scale(4, 1), Scale(8, 1))
 """At which every release is judged."""
 STEPS: Final = 4
 
@@ -93,6 +97,8 @@ class Outcome:
     """Why it was refused."""
     digest: str
     """Of the candidate's manifest."""
+    unknown: str
+    """Why the weights may have seen images that are judged on, although none of them is known to be; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +124,12 @@ def release(order: Order, *, say: Say) -> Outcome:
     if not order.sets:
         raise NoSetError
     run = read_run(order.run)
+    check_askable(order.elsewhere, this_machine())
     check_writable(order.into)
-    with locked(order.into if order.into.exists() else order.into.resolve().parent):
+    with kept_to_itself(order.into):
         if order.into.exists() and finish(order.into):
             say(f"finished the installation into {order.into} that was interrupted")
-        images = {one.name: read_set(one, order.scales, trained_on=run.trained_on) for one in order.sets}
+        images = {one.name: read_set(one, order.scales, seen=run.seen.images) for one in order.sets}
         with tempfile.TemporaryDirectory(prefix="hndsr-release-") as folder:
             return _release(order, run, images, candidate=Path(folder) / "repository", say=say)
 
@@ -144,7 +151,7 @@ def compare_models(
     ):
         model = repository_model(repository, engine=engine)
         methods += [Titled(prior, Prior(model)), Titled(diffusion, Diffusion(model, STEPS))]
-    measures = frozenset(measure for measure, _, _ in COLUMNS)
+    measures = frozenset(entry.name for entry in COLUMNS)
     tables = dict[str, list[Table]]()
     for name, truths in images.items():
         for scale in scales:
@@ -161,17 +168,19 @@ def _release(order: Order, run: Run, images: Mapping[str, Sequence[Truth]], *, c
     say("asking other arithmetics for the probe")
     elsewhere = differences_elsewhere(candidate, order.elsewhere)
     if reasons := _reasons_elsewhere(elsewhere):
-        return Outcome((), reasons, digest)
+        return Outcome((), reasons, digest, run.seen.gap)
     tables = compare_models(candidate, current, images, engine=order.engine, scales=order.scales, say=say)
     comparisons = tuple(judge(tables))
     reasons = tuple(str(comparison) for comparison in comparisons if comparison.is_worse)
     if not reasons:
-        _document(candidate, Evidence(_origin(order, run), tables, comparisons, elsewhere))
+        write_seen(candidate / SEEN, run.seen)
+        unasked = tuple(name_of(one) for one in ELSEWHERE if name_of(one) not in elsewhere)
+        _document(candidate, Evidence(_origin(order, run), tables, comparisons, elsewhere, unasked))
         reasons = tuple(str(check) for check in verify(candidate) if check.fault)
     if not reasons:
         with _told_when_it_fails(order.into):
             install(candidate, order.into)
-    return Outcome(comparisons, reasons, digest)
+    return Outcome(comparisons, reasons, digest, run.seen.gap)
 
 
 def _reasons_elsewhere(differences: Mapping[str, float]) -> tuple[str, ...]:
@@ -201,6 +210,8 @@ def _origin(order: Order, run: Run) -> Origin:
         licence=order.licence,
         released=datetime.now(timezone.utc).date().isoformat(),
         started_from=run.started_from,
+        seen=len(run.seen.images),
+        unknown=run.seen.gap,
     )
 
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from hndsr_ensemble.evaluation.tables import reduce
-from hndsr_ensemble.evaluation.truths import Grouping, Truth, truths_in
-from hndsr_ensemble.manifest import file_digest
+from hndsr_ensemble.evaluation.truths import Grouping, Truth, truths_in, truths_of
+from hndsr_ensemble.evaluation.unseen import require_unseen
 from hndsr_ensemble.scale import Scale
 from hndsr_ensemble.training.errors import TrainingError
-from hndsr_ensemble.training.release.gate import LEAST_IMAGES, SmallSetError
+from hndsr_ensemble.training.imagery.manifest import read_manifest
+from hndsr_ensemble.training.release.gate import LEAST_SCENES, SmallSetError
+
+MANIFESTS: Final = ".jsonl"
+"""What a manifest's name ends in."""
 
 
 class Declared(NamedTuple):
-    """A folder of images under the name that the card gives it."""
+    """Images under the name that the card gives them."""
 
     name: str
-    folder: Path
+    images: Path
+    """A folder, or a manifest, whose split `test` it is."""
 
 
 class SetNameError(TrainingError):
@@ -29,31 +34,24 @@ class SetNameError(TrainingError):
         super().__init__(f"--set {text}: {reason}")
 
 
-class SeenImageError(TrainingError):
-    """An image to be judged on was trained on."""
-
-    def __init__(self, *, name: str, image: str, count: int) -> None:
-        super().__init__(f"the run was trained on {count} images of the set {name}, {image} among them")
-
-
 def parse_sets(texts: Sequence[str]) -> list[Declared]:
-    """Read `NAME=FOLDER`.
+    """Read `NAME=FOLDER` or `NAME=MANIFEST`.
 
     Raises:
         SetNameError: a name is missing or given twice.
     """
     sets = list[Declared]()
     for text in texts:
-        name, equals, folder = text.partition("=")
-        if not (name.strip() and equals and folder):
-            raise SetNameError(text=text, reason="write it as NAME=FOLDER")
+        name, equals, images = text.partition("=")
+        if not (name.strip() and equals and images):
+            raise SetNameError(text=text, reason="write it as NAME=FOLDER or NAME=MANIFEST")
         if name.strip() in {earlier.name for earlier in sets}:
             raise SetNameError(text=text, reason="another set has this name")
-        sets.append(Declared(name.strip(), Path(folder)))
+        sets.append(Declared(name.strip(), Path(images)))
     return sets
 
 
-def read_set(declared: Declared, scales: Sequence[Scale], *, trained_on: Collection[str]) -> tuple[Truth, ...]:
+def read_set(declared: Declared, scales: Sequence[Scale], *, seen: Collection[str]) -> tuple[Truth, ...]:
     """The different images of a set, each looked at before anything is computed of it.
 
     Equal pictures count once: twice the same difference is no second observation.
@@ -61,28 +59,29 @@ def read_set(declared: Declared, scales: Sequence[Scale], *, trained_on: Collect
     Args:
         declared: the set.
         scales: at which every image has to be large enough.
-        trained_on: sha256 of the files that the run saw.
+        seen: sha256 of the files that the weights saw.
 
     Raises:
-        SmallSetError: it has too few.
-        SeenImageError: the run was trained on some of them.
+        SmallSetError: they show too few scenes.
+        SeenImageError: the weights were trained on some of them.
         TrainingError: an image cannot be read, or is too small.
     """
-    images = truths_in(declared.folder, Grouping())
-    seen = [image.name for image in images if file_digest(_path(declared.folder, image)) in trained_on]
-    if seen:
-        raise SeenImageError(name=declared.name, image=seen[0], count=len(seen))
+    images = _images(declared.images)
+    require_unseen(images, seen, where=f"the set {declared.name}")
     different = tuple({_content(image): image for image in reversed(images)}.values())[::-1]
-    if len(different) < LEAST_IMAGES:
-        raise SmallSetError(name=declared.name, images=len(different))
+    scenes = len({image.scene for image in different})
+    if scenes < LEAST_SCENES:
+        raise SmallSetError(name=declared.name, scenes=scenes)
     for image in different:
         for scale in scales:
             reduce(image, scale)
     return different
 
 
-def _path(folder: Path, image: Truth) -> Path:
-    return folder if folder.is_file() else folder / image.name
+def _images(place: Path) -> tuple[Truth, ...]:
+    if place.suffix == MANIFESTS:
+        return truths_of(read_manifest(place), "test", Grouping())
+    return truths_in(place, Grouping())
 
 
 def _content(image: Truth) -> bytes:

@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 from hndsr_ensemble.manifest import MANIFEST, VERSION_FOLDER, Manifest, ManifestError, check_noise, file_digest
 from hndsr_ensemble.pipeline import PIPELINES, load_pipeline
 from hndsr_ensemble.probe import ProbeError, run_probe
-from hndsr_ensemble.release import CARD, GOLDEN, RECORD, TRAINED, read_record
+from hndsr_ensemble.release import CARD, GOLDEN, RECORD, SEEN, TRAINED, read_record
 from hndsr_ensemble.serving import ServingSettings
 from hndsr_ensemble.training.release import golden
 from hndsr_ensemble.training.release.installing import is_unfinished, leftovers
@@ -89,9 +89,9 @@ def _files(repository: Path, manifests: Mapping[str, Manifest]) -> Iterator[Chec
 
 
 def _without_record(repository: Path) -> Check:
-    orphans = [name for name in (GOLDEN, CARD) if (repository / name).exists()]
+    orphans = [name for name in (GOLDEN, SEEN, CARD) if (repository / name).exists()]
     if orphans:
-        return Check(RECORD, f"is missing, but {' and '.join(orphans)} came with one")
+        return Check(RECORD, f"is missing, but {', '.join(orphans)} came with one")
     return Check(RECORD, note="there is none, nor a golden file: these weights are older than both")
 
 

@@ -28,6 +28,8 @@ class AutoencoderStage(Stage):
         weights: folder of the weights to begin with, where there are some.
     """
 
+    reads_sources = False
+
     def __init__(self, config: AutoencoderConfig, weights: Path) -> None:
         super().__init__()
         self.autoencoder = start_network(Autoencoder(), weights, "autoencoder")

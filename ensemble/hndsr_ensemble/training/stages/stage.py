@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float32, Float64
@@ -26,6 +26,9 @@ class Compiler(Protocol):
 
 class Stage(nn.Module, ABC):
     """Networks, which of their parameters are trained (those that require a gradient), and on what loss."""
+
+    reads_sources: ClassVar[bool] = True
+    """Whether the loss depends on source images."""
 
     @abstractmethod
     def forward(self, batch: Batch) -> Losses:

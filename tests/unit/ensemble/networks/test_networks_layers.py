@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hndsr_ensemble.networks import FNO, UNet
-from hndsr_ensemble.networks.layers import ChannelNorm
+from hndsr_ensemble.networks.layers import ChannelNorm, conv3
 from hndsr_ensemble.networks.sampling import latent_centres, pixel_phases, sample_bilinear
 from hndsr_ensemble.networks.spectral import MODES, SpectralConv, analyse, fourier_bases, synthesise
 
@@ -91,3 +93,30 @@ def test_fno_runs_in_half_precision_around_its_spectral_part(fno: FNO) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         rough = fno(lr, scale, origin, (8, 8))
     torch.testing.assert_close(rough.float(), exact, rtol=0, atol=0.2)
+
+
+class Casts(TorchDispatchMode):
+    """Notes the types that tensors are brought to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to = list[torch.dtype | None]()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operator as it is."""
+        kwargs = kwargs or {}
+        if func is torch.ops.aten._to_copy.default:
+            self.to.append(kwargs.get("dtype"))
+        return func(*args, **kwargs)
+
+
+def test_convolution_leaves_rounding_to_autocast_where_that_is_on() -> None:
+    conv, x = conv3(4, 4), torch.randn(1, 4, 8, 8, dtype=torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16), Casts() as casts:
+        conv(x)
+    assert torch.float32 not in casts.to
+
+
+def test_convolution_widens_what_comes_in_where_autocast_is_off() -> None:
+    conv, x = conv3(4, 4), torch.randn(1, 4, 8, 8, dtype=torch.bfloat16)
+    assert torch.equal(conv(x), F.conv2d(x.float(), conv.weight, conv.bias, padding=1))

@@ -17,10 +17,11 @@ from hndsr_ensemble.training.config import STAGES
 from hndsr_ensemble.training.imagery.manifest import MANIFEST, Manifest, Settings, write_manifest
 from hndsr_ensemble.training.imagery.manifest import Image as Record
 from hndsr_ensemble.training.release.installing import copy_repository
+from hndsr_ensemble.training.seen import SEEN, Seen, write_seen
 
 CONFIG = """
 [data]
-manifest = "{manifest}"
+manifest = "gone.jsonl"
 [autoencoder]
 steps = 1
 learning_rate = 1e-3
@@ -73,10 +74,11 @@ def make_run(repository: Path, tmp_path: Path) -> MakeRun:
             Record(str(path), path.stat().st_size, "1", sha256=file_digest(path), split="train") for path in trained_on
         )
         manifest = Manifest(Settings((0.9, 0.05, 0.05), "none"), records, ())
-        write_manifest(tmp_path / MANIFEST, manifest)
+        write_manifest(run / MANIFEST, manifest)
+        write_seen(run / SEEN, Seen(frozenset(record.sha256 for record in records)))
         facts = {"manifest_digest": manifest.digest, "started_from": {}, "weights": {}, "stages": dict.fromkeys(STAGES)}
         (run / "run.json").write_text(json.dumps(facts))
-        (run / "config.toml").write_text(CONFIG.format(manifest=tmp_path / MANIFEST))
+        (run / "config.toml").write_text(CONFIG)
         return run
 
     return make

@@ -22,6 +22,11 @@ HARDNESS_DB = tuple(25 + 0.5 * image for image in range(IMAGES))
 """What any method gets on an image, for how hard it is: far more apart than methods are."""
 GAINS_DB = {BICUBIC: 0.0, CANDIDATE_PRIOR: 1.5, CURRENT_PRIOR: 1.5, CANDIDATE_DIFFUSION: 1.0, CURRENT_DIFFUSION: 1.0}
 CONSISTENCY_DB = 15.0
+SPECTRUM, PATCHES = 0.8, 0.1
+"""Distances of every row on the easiest image; on the others they rise with the hardness."""
+USUAL = {"consistency": CONSISTENCY_DB, "spectrum_distance": SPECTRUM - 25, "patch_distance": PATCHES - 25}
+Given = Mapping[str, Mapping[str, Sequence[float]]]
+"""Values by measure and row."""
 
 
 def alternating(mean: float, scatter: float, *, count: int = IMAGES) -> list[float]:
@@ -29,28 +34,21 @@ def alternating(mean: float, scatter: float, *, count: int = IMAGES) -> list[flo
     return [mean + (scatter if place % 2 else -scatter) for place in range(count)]
 
 
-def table_of(
-    *, psnr: Mapping[str, Sequence[float]] | None = None, consistency: Mapping[str, Sequence[float]] | None = None
-) -> Table:
-    """A table of all rows that the gate reads, alike but for the values by row that are given."""
-    given = {"psnr": dict(psnr or {}), "consistency": dict(consistency or {})}
-    rows = []
-    for name, gain in GAINS_DB.items():
-        usual = {
-            "psnr": [value + gain for value in HARDNESS_DB],
-            "consistency": [value + CONSISTENCY_DB for value in HARDNESS_DB],
-        }
-        count = len(given["psnr"].get(name, HARDNESS_DB))
-        figures = {
-            entry.name: tuple(given.get(entry.name, {}).get(name, usual.get(entry.name, [math.nan] * count)))
-            for entry in fields(Row)
-            if entry.name != "name"
-        }
-        rows.append(Row(name, **{measure: Figure(values) for measure, values in figures.items()}))
+def table_of(given: Given | None = None, *, scenes: Sequence[str] = ()) -> Table:
+    """A table of all rows that the gate reads, alike but for the values that are given."""
+    rows = tuple(_row(name, given or {}, tuple(scenes)) for name in GAINS_DB)
     images = tuple(f"{image}.png" for image in range(IMAGES))
-    return Table(Scale(4, 1), images, ("other",) * IMAGES, tuple(rows))
+    return Table(Scale(4, 1), images, ("other",) * IMAGES, rows)
 
 
 def shifted(gain: float, differences: Sequence[float]) -> list[float]:
     """Values of a row that differs from one with `gain` by so much, image by image."""
     return [hardness + gain + difference for hardness, difference in zip(HARDNESS_DB, differences, strict=True)]
+
+
+def _row(name: str, given: Given, scenes: tuple[str, ...]) -> Row:
+    usual = {"psnr": GAINS_DB[name], **USUAL}
+    values = {entry.name: [math.nan] * IMAGES for entry in fields(Row) if entry.name != "name"}
+    values |= {measure: shifted(gain, [0.0] * IMAGES) for measure, gain in usual.items()}
+    values |= {measure: rows[name] for measure, rows in given.items() if name in rows}
+    return Row(name, **{measure: Figure(tuple(numbers), scenes) for measure, numbers in values.items()})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from unit.training.release.tabled import table_of
 
@@ -20,6 +22,8 @@ ORIGIN = Origin(
     licence="MIT",
     released="2026-11-22",
     started_from={"autoencoder": "a" * 64},
+    seen=1260,
+    unknown="",
 )
 TABLES = {"aerial": [table_of(), table_of()], "drone": [table_of()]}
 
@@ -31,7 +35,7 @@ def manifest() -> Manifest:
 
 @pytest.fixture(scope="module")
 def text(manifest: Manifest) -> str:
-    return card(manifest, Evidence(ORIGIN, TABLES, judge(TABLES), {"openvino": 0.3158}))
+    return card(manifest, Evidence(ORIGIN, TABLES, judge(TABLES), {"openvino": 0.3158}, ["torch cpu float16"]))
 
 
 @pytest.mark.parametrize("fact", ORIGIN.facts().values())
@@ -49,7 +53,7 @@ def test_card_has_every_row_in_every_table(text: str, row: str) -> None:
 
 
 def test_card_has_the_bicubic_row_first(text: str) -> None:
-    tables = text.split("|---|---|---|---|---|")[1:]
+    tables = text.split("|---|---|---|---|---|---|---|")[1:]
     assert all(table.split("\n")[1].startswith("| bicubic |") for table in tables)
 
 
@@ -70,6 +74,14 @@ def test_card_states_its_limits_and_the_protocol(text: str) -> None:
 
 def test_card_tells_how_far_other_arithmetics_are_off(text: str) -> None:
     assert "- openvino: 0.316" in text
+    assert "Not asked was torch cpu float16" in text
+
+
+def test_card_says_when_it_is_not_known_what_the_weights_have_seen(manifest: Manifest) -> None:
+    origin = replace(ORIGIN, unknown="runs does not say")
+    text = card(manifest, Evidence(origin, TABLES, judge(TABLES), {}))
+    assert "- seen: 1,260 images and an unknown number of others: runs does not say" in text
+    assert "and what the weights before it had seen, which is not known" in text
 
 
 def test_figures_are_of_bicubic_prior_and_diffusion() -> None:

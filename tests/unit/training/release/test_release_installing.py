@@ -20,8 +20,8 @@ from hndsr_ensemble.training.release.installing import (
     finish,
     install,
     is_unfinished,
+    kept_to_itself,
     leftovers,
-    locked,
 )
 from hndsr_ensemble.training.release.verification import verify
 
@@ -186,13 +186,13 @@ def test_copied_repository_can_be_written_when_the_source_could_not(current: Pat
     assert modes == {0o200}
 
 
-def test_locked_keeps_a_second_release_out(current: Path) -> None:
-    with locked(current), pytest.raises(RepositoryBusyError), locked(current):
+def test_kept_to_itself_keeps_a_second_release_out(current: Path) -> None:
+    with kept_to_itself(current), pytest.raises(RepositoryBusyError), kept_to_itself(current):
         pytest.fail("both went in")
 
 
-def test_locked_lets_the_next_release_in(current: Path) -> None:
-    with locked(current):
+def test_kept_to_itself_lets_the_next_release_in(current: Path) -> None:
+    with kept_to_itself(current):
         pass
-    with locked(current):
+    with kept_to_itself(current):
         assert contents(current) == {"old"}

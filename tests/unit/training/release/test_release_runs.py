@@ -9,15 +9,31 @@ import pytest
 from unit.training.release.conftest import MakeRun
 
 from hndsr_ensemble.manifest import file_digest
-from hndsr_ensemble.training.config import ConfigError
-from hndsr_ensemble.training.imagery.manifest import MANIFEST, ManifestError
-from hndsr_ensemble.training.release.runs import IncompleteRunError, OtherRunError, read_run
+from hndsr_ensemble.training.config import STAGES, ConfigError, read_config
+from hndsr_ensemble.training.imagery.manifest import MANIFEST, ManifestError, read_manifest
+from hndsr_ensemble.training.release.runs import IncompleteRunError, OtherRunError, OutdatedStageError, read_run
+from hndsr_ensemble.training.seen import SEEN, Seen, write_seen
 
 
 def test_run_knows_what_it_was_trained_on(make_run: MakeRun, scenes: Path) -> None:
     run = read_run(make_run(sorted(scenes.glob("town*.png"))))
     assert run.images == {"train": 9, "val": 0, "test": 0}
-    assert file_digest(scenes / "town0.png") in run.trained_on
+    assert file_digest(scenes / "town0.png") in run.seen.images
+    assert run.seen.is_complete
+
+
+def test_run_says_what_its_start_had_seen(make_run: MakeRun) -> None:
+    folder = make_run()
+    write_seen(folder / SEEN, Seen(frozenset({"a" * 64}), "the repository does not say"))
+    assert read_run(folder).seen == Seen(frozenset({"a" * 64}), "the repository does not say")
+
+
+def test_run_that_says_nothing_of_what_it_has_seen_has_still_seen_its_images(make_run: MakeRun, scenes: Path) -> None:
+    folder = make_run([scenes / "town0.png"])
+    (folder / SEEN).unlink()
+    seen = read_run(folder).seen
+    assert seen.images == {file_digest(scenes / "town0.png")}
+    assert not seen.is_complete
 
 
 def test_run_says_its_scales_and_degradation(make_run: MakeRun) -> None:
@@ -71,9 +87,39 @@ def test_run_may_replace_the_weights_it_began_with(make_run: MakeRun) -> None:
     assert run.started_from == {"unet": "0" * 64}
 
 
+@pytest.mark.parametrize("ran", [["autoencoder"], ["prior"], ["autoencoder", "prior"], ["autoencoder", "diffusion"]])
+def test_run_is_refused_when_a_later_network_was_fitted_to_other_weights(make_run: MakeRun, ran: list[str]) -> None:
+    folder = changed(make_run(), stages=dict.fromkeys(ran))
+    only(folder, ran)
+    with pytest.raises(OutdatedStageError, match=f"but not {'prior' if 'prior' not in ran else 'diffusion'} after it"):
+        read_run(folder)
+
+
+@pytest.mark.parametrize("ran", [["diffusion"], ["prior", "diffusion"]])
+def test_run_may_leave_earlier_stages_out(make_run: MakeRun, ran: list[str]) -> None:
+    folder = changed(make_run(), stages=dict.fromkeys(ran))
+    only(folder, ran)
+    assert read_run(folder).images["train"] == 0
+
+
+def only(folder: Path, stages: list[str]) -> None:
+    """Have the run's configuration leave the other stages out."""
+    path = folder / "config.toml"
+    path.write_text(read_config(path, [f"{name}.steps=0" for name in STAGES if name not in stages]).to_toml())
+
+
+def test_run_reads_its_images_where_the_configuration_names_them_if_it_has_no_copy(make_run: MakeRun) -> None:
+    folder = make_run()
+    elsewhere = folder.parent / MANIFEST
+    (folder / MANIFEST).rename(elsewhere)
+    path = folder / "config.toml"
+    path.write_text(path.read_text().replace("gone.jsonl", str(elsewhere)))
+    assert read_run(folder).data.digest == read_manifest(elsewhere).digest
+
+
 def test_run_is_refused_when_its_images_are_not_known_any_more(make_run: MakeRun) -> None:
     folder = make_run()
-    (folder.parent / MANIFEST).unlink()
+    (folder / MANIFEST).unlink()
     with pytest.raises(ManifestError):
         read_run(folder)
 
