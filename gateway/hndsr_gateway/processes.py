@@ -71,9 +71,7 @@ class Order:
 def share(settings: Settings, address: str, number: int) -> Settings:
     """What one of the processes goes by: an equal share of every limit, at least 1 where the whole has any."""
     whole = {name: getattr(settings, name) for name in SHARED_LIMITS}
-    parts: dict[str, Any] = {
-        name: max(min(limit, 1), limit // settings.processes) for name, limit in whole.items()
-    }
+    parts: dict[str, Any] = {name: max(min(limit, 1), limit // settings.processes) for name, limit in whole.items()}
     parts["max_stream_bytes"] = max(LEAST_STREAM_BYTES, parts["max_stream_bytes"])
     parts["metrics_listen"] = _counted_up(settings.metrics_listen, number)
     return settings.model_copy(update={**parts, "listen": address})

@@ -102,9 +102,7 @@ def _trace(exporter: str, environment: Mapping[str, str]) -> Callable[[], Any]:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
     processor = BatchSpanProcessor(_exporter("traces", exporter, environment))
-    gateway, models = (
-        TracerProvider(resource=_resource(name), shutdown_on_exit=False) for name in (SERVICE, MODELS)
-    )
+    gateway, models = (TracerProvider(resource=_resource(name), shutdown_on_exit=False) for name in (SERVICE, MODELS))
     for provider in (gateway, models):
         provider.add_span_processor(processor)
     api_trace.set_tracer_provider(gateway)

@@ -18,6 +18,11 @@ def machine(*installed: str, cuda_devices: int = 0, native_bf16: bool = True) ->
     return Machine(cuda_devices, native_bf16, frozenset(installed))
 
 
+def named(value: object) -> str:
+    """The same in every process: a set's order is not."""
+    return " ".join(sorted(value.installed)) if isinstance(value, Machine) else str(value)
+
+
 @pytest.mark.parametrize(
     ("on", "expected"),
     [
@@ -47,7 +52,7 @@ def test_choice_is_the_fastest_when_all_is_left_to_it(on: Machine, expected: Eng
         (("openvino", "auto", "auto"), PLAIN, EngineChoice("openvino", "cpu", "float32")),
         (("openvino", "auto", "bfloat16"), PLAIN, EngineChoice("openvino", "cpu", "bfloat16")),
     ],
-    ids=str,
+    ids=named,
 )
 def test_choice_is_what_was_asked_for(asked: tuple[str, str, str], on: Machine, expected: EngineChoice) -> None:
     assert choose(*asked, on) == expected
@@ -64,7 +69,7 @@ def test_choice_is_what_was_asked_for(asked: tuple[str, str, str], on: Machine, 
         (("auto", "cuda", "auto"), AMX, "no CUDA device"),
         (("onnxruntime", "auto", "auto"), machine("torch"), "pip install onnxruntime"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_choice_is_refused_with_the_remedy(asked: tuple[str, str, str], on: Machine, said: str) -> None:
     with pytest.raises(EngineChoiceError, match=said):
