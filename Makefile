@@ -52,7 +52,7 @@ check: lint types test ## Everything that must pass before a commit
 TESTED_WITH := $(DONE)/own $(DONE)/dev $(DONE)/torch $(if $(shell command -v npm),$(TOOLS) $(EXAMPLE))
 
 # Tests that start services share one process; the others go where there is room.
-SPREAD := --numprocesses auto --maxprocesses 4 --dist loadgroup
+SPREAD := --numprocesses auto --maxprocesses 4
 
 .PHONY: test
 test: $(TESTED_WITH) ## Run the tests, with a real Triton (ARGS= for pytest)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import Any
 
 import pytest
 from jaxtyping import install_import_hook
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 install_import_hook(["hndsr_ensemble"], "beartype.beartype")
 
-TESTS = Path(__file__).parent
-WITH_SERVICES = {"integration", "e2e"}
+WITH_SERVICES = ("tests/integration/", "tests/e2e/")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process have all tests that start services, and another the rest, file by file."""
-    for item in items:
-        place = item.path.relative_to(TESTS)
-        group = "services" if place.parts[0] in WITH_SERVICES else place.as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
+class Scheduling(LoadScopeScheduling):
+    """One process has all tests that start services, the others the rest, file by file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "services" if nodeid.startswith(WITH_SERVICES) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """Called in the process that hands out the tests."""
+    return Scheduling(config, log)

@@ -83,10 +83,10 @@ class Proxy:
         try:
             await asyncio.gather(*ways)
         finally:
+            server_writer.transport.abort()
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            server_writer.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str) -> None:
         generator = random.Random(f"{self._seed}/{name}")  # noqa: S311 - to be drawn again, not to be kept secret

@@ -20,7 +20,7 @@ from oracle import upscale
 from hndsr_client import Client
 
 SEED = os.environ.get("CHAOS_SEED", "0")
-ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "5"))
+ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "2"))
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))

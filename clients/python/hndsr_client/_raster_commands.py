@@ -73,7 +73,8 @@ def _scenes(arguments: argparse.Namespace) -> list[Scene]:
 def _upscale_one(arguments: argparse.Namespace, scene: Scene) -> int:
     course = RasterCourse()
     try:
-        outcome = _outcome_of_one(arguments, scene, course)
+        with interrupt_kept():
+            outcome = _outcome_of_one(arguments, scene, course)
     except KeyboardInterrupt:
         return _interrupted(arguments, scene, way_on(arguments, begun=course.begun))
     if outcome.error is not None:
@@ -89,6 +90,20 @@ def _upscale_one(arguments: argparse.Namespace, scene: Scene) -> int:
     return OK
 
 
+@contextmanager
+def interrupt_kept() -> Iterator[None]:
+    """Have an interrupt remain one, though what is left because of it fails, as GDAL's environment does half made."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, KeyboardInterrupt):
+                raise cause from error
+            cause = cause.__context__
+        raise
+
+
 def _outcome_of_one(arguments: argparse.Namespace, scene: Scene, course: RasterCourse) -> SceneOutcome:
     if is_skipped(arguments, scene):
         return SceneOutcome(scene, None, None, made_px=0, elapsed_s=0.0)
@@ -102,7 +117,7 @@ def _upscale_all(arguments: argparse.Namespace, scenes: Sequence[Scene]) -> int:
     outcomes: list[SceneOutcome] = []
     started_s = time.monotonic()
     try:
-        with connect(arguments, shown=is_shown(arguments)) as client:
+        with interrupt_kept(), connect(arguments, shown=is_shown(arguments)) as client:
             for number, scene in enumerate(scenes, 1):
                 place = f" ({number} of {len(scenes)})"
                 outcomes.append(_outcome(client, arguments, scene, RasterCourse(), place=place))

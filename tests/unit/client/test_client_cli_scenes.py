@@ -14,6 +14,7 @@ import pytest
 import rasters
 
 from hndsr_client._destinations import expanded, is_folder, plan_scenes
+from hndsr_client._raster_commands import interrupt_kept
 from hndsr_client.cli import main
 from hndsr_client.errors import ArgumentError, DestinationError
 from hndsr_client.testing import FakeServer
@@ -243,3 +244,19 @@ def test_patterns_stand_for_files_in_order(tmp_path: Path) -> None:
     found = expanded([f"{tmp_path}/*.tif*", f"{tmp_path}/[x].tif", "https://example.org/a*.tif", "none.tif"])
     names = ["[x].tif", "a.tif", "b.tif", "[x].tif", "a*.tif", "none.tif"]
     assert [os.path.basename(path) for path in found] == names  # noqa: PTH119  an address is no path
+
+
+def test_interrupt_remains_one_when_something_fails_because_of_it() -> None:
+    def half_made() -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("half made")
+
+    with pytest.raises(KeyboardInterrupt), interrupt_kept():
+        half_made()
+
+
+def test_failure_remains_one_without_an_interrupt() -> None:
+    with pytest.raises(RuntimeError, match="half made"), interrupt_kept():
+        raise RuntimeError("half made")

@@ -39,6 +39,7 @@ def run(launcher: list[str], into: Path, config: TrainingConfig) -> Path:
     return into
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path: Path, toy: TrainingConfig) -> None:
     one, two = run(ALONE, tmp_path / "one", toy), run(TWO, tmp_path / "two", toy)
     assert len(losses(one)) == 6

@@ -86,6 +86,7 @@ def test_page_and_pictures_are_written(results: Path) -> None:
     assert (results / "pictures.html").read_text().count("<img") == 3 * 6
 
 
+@pytest.mark.slow
 def test_evaluation_is_the_same_again(results: Path, images: Path, tmp_path: Path) -> None:
     evaluate("--images", images, "--scales", "4", "--steps", "0,1", "--scene-px", "280", "--into", tmp_path)
     assert (tmp_path / "evaluation.json").read_bytes() == (results / "evaluation.json").read_bytes()
