@@ -46,16 +46,18 @@ class Judged:
     ours: str
     theirs: str
     """The candidate's row, and the one it is compared with."""
+    margin: float
+    """A mean loss of less than this is none: another arithmetic, or another seed of the noise, costs as much."""
     most: float
     """A median loss of more than this refuses, whatever the error of the mean; one odd image does not move it."""
 
 
 JUDGED: Final = (
-    Judged("RGB PSNR of the prior", "psnr", " dB", CANDIDATE_PRIOR, BICUBIC, 0.2),
-    Judged("RGB PSNR of the prior", "psnr", " dB", CANDIDATE_PRIOR, CURRENT_PRIOR, 0.2),
-    Judged("consistency of 4 steps", "consistency", " dB", CANDIDATE_DIFFUSION, CURRENT_DIFFUSION, 0.5),
-    Judged("spectrum distance of 4 steps", "spectrum_distance", "", CANDIDATE_DIFFUSION, CURRENT_DIFFUSION, 0.1),
-    Judged("patch distance of 4 steps", "patch_distance", "", CANDIDATE_DIFFUSION, CURRENT_DIFFUSION, 0.01),
+    Judged("RGB PSNR of the prior", "psnr", " dB", CANDIDATE_PRIOR, BICUBIC, 0.02, 0.2),
+    Judged("RGB PSNR of the prior", "psnr", " dB", CANDIDATE_PRIOR, CURRENT_PRIOR, 0.02, 0.2),
+    Judged("consistency of 4 steps", "consistency", " dB", CANDIDATE_DIFFUSION, CURRENT_DIFFUSION, 0.05, 0.5),
+    Judged("spectrum distance of 4 steps", "spectrum_distance", "", CANDIDATE_DIFFUSION, CURRENT_DIFFUSION, 0.005, 0.1),
+    Judged("patch distance of 4 steps", "patch_distance", "", CANDIDATE_DIFFUSION, CURRENT_DIFFUSION, 0.001, 0.01),
 )
 """On every set at every scale.
 
@@ -69,7 +71,9 @@ RULE: Final = (
     "in the distance of its spectrum from the truth's, or in that of its patches. Worse means: the mean of the "
     "differences, image by image over one set at one scale, is a loss of so many of its standard errors that over all "
     f"comparisons together a candidate as good as the weights before is refused with a chance of {CHANCE:.0%} at most "
-    "(Bonferroni, with Student's t over the set's scenes); or else their median is a loss of more than "
+    "(Bonferroni, with Student's t over the set's scenes) beyond a margin of "
+    + ", ".join(dict.fromkeys(f"{one.margin:g}{one.unit} in the {one.title}" for one in JUDGED))
+    + "; or else their median is a loss of more than "
     + ", ".join(dict.fromkeys(f"{one.most:g}{one.unit} in the {one.title}" for one in JUDGED))
     + f". PSNRs above {EQUAL_DB:g} dB count as that. A set shows at least {LEAST_SCENES} scenes, in different images, "
     "none of which the weights are known to have seen."
@@ -103,12 +107,17 @@ class Comparison:
     images: int
     scenes: int
     errors: float
-    """How many standard errors a loss must exceed to be one."""
+    """How many standard errors a loss must exceed beyond its margin to be one."""
+
+    @property
+    def least(self) -> float:
+        """The mean difference that is still let through."""
+        return -self.judged.margin - self.errors * self.error
 
     @property
     def is_worse(self) -> bool:
         """Whether the candidate loses beyond chance, or much on half of the images; also where one is no number."""
-        return not (self.difference >= -self.errors * self.error and self.median >= -self.judged.most)
+        return not (self.difference >= self.least and self.median >= -self.judged.most)
 
     def __str__(self) -> str:
         unit = self.judged.unit
@@ -116,7 +125,7 @@ class Comparison:
             f"{self.judged.title} on {self.set_name} at ×{self.scale}: {self.ours:.3f}{unit} against "
             f"{self.theirs:.3f}{unit} of {self.judged.theirs}, ahead by {self.difference:+.3f} ± "
             f"{self.error:.3f}{unit} over {self.images} images of {self.scenes} scenes, median "
-            f"{self.median:+.3f}{unit}; {-self.errors * self.error:.3f} and {-self.judged.most:g}{unit} would pass"
+            f"{self.median:+.3f}{unit}; {self.least:.3f} and {-self.judged.most:g}{unit} would pass"
         )
 
 

@@ -35,6 +35,8 @@ from hndsr_ensemble.training.release.gate import (
 
 ERRORS = student.isf(CHANCE / len(JUDGED), IMAGES - 1)
 """Of a release that is judged by one table."""
+MARGIN_DB = next(one.margin for one in JUDGED if one.theirs == CURRENT_PRIOR)
+MARGINS = {one.measure: one.margin for one in JUDGED}
 FIGURES = [(one.measure, one.title) for one in JUDGED if one.theirs == CURRENT_DIFFUSION]
 
 
@@ -75,7 +77,12 @@ def test_gate_finds_a_small_loss_on_every_image_that_the_scatter_between_images_
 @pytest.mark.parametrize(("errors", "is_worse"), [(0.95 * ERRORS, False), (1.05 * ERRORS, True)])
 def test_gate_counts_a_loss_from_as_many_errors_on_as_its_chance_says(errors: float, is_worse: bool) -> None:  # noqa: FBT001
     error = np.std(alternating(0, 0.1), ddof=1) / math.sqrt(IMAGES)
-    assert bool(worse(prior(alternating(-errors * error, 0.1)))) == is_worse
+    assert bool(worse(prior(alternating(-errors * error - MARGIN_DB, 0.1)))) == is_worse
+
+
+@pytest.mark.parametrize(("share", "is_worse"), [(0.95, False), (1.05, True)])
+def test_gate_counts_a_loss_from_its_margin_on(share: float, is_worse: bool) -> None:  # noqa: FBT001
+    assert bool(worse(prior([-share * MARGIN_DB] * IMAGES))) == is_worse
 
 
 @pytest.mark.parametrize("judged", JUDGED, ids=lambda one: f"{one.measure} against {one.theirs}")
@@ -105,8 +112,8 @@ def test_gate_refuses_what_is_worse_than_bicubic_even_if_the_weights_before_were
 
 @pytest.mark.parametrize(("measure", "title"), FIGURES)
 def test_gate_refuses_a_loss_of_the_diffusion_by_name(measure: str, title: str) -> None:
-    loss = -0.01 if measure == "consistency" else 0.01
-    (found,) = worse(diffusion(measure, alternating(loss, 0.001)))
+    loss = 3 * MARGINS[measure] * (-1 if measure == "consistency" else 1)
+    (found,) = worse(diffusion(measure, alternating(loss, 0.0001)))
     assert str(found).startswith(f"{title} on aerial at ×4: ")
 
 
@@ -134,9 +141,14 @@ def test_gate_refuses_an_equal_candidate_in_one_of_twenty_at_most() -> None:
 
 
 def _as_good(draw: np.random.Generator) -> Table:
-    """A table in which candidate and current differ by chance alone, in errors that do not reach the bounds."""
+    """A table in which the candidate is worse by just its margins, and by chance that does not reach the bounds."""
     rows = {"psnr": (CANDIDATE_PRIOR, 1.5), **{name: (CANDIDATE_DIFFUSION, gain) for name, gain in USUAL.items()}}
-    return table_of({name: {row: shifted(gain, draw.normal(0, 0.005, IMAGES))} for name, (row, gain) in rows.items()})
+
+    def drawn(name: str) -> np.ndarray:
+        loss = MARGINS[name] * (-1 if name in {"psnr", "consistency"} else 1)
+        return draw.normal(loss, 0.005, IMAGES)
+
+    return table_of({name: {row: shifted(gain, drawn(name))} for name, (row, gain) in rows.items()})
 
 
 def test_gate_asks_more_of_a_loss_the_more_it_compares() -> None:
@@ -162,6 +174,7 @@ def test_comparison_says_which_figure_on_which_set() -> None:
 def test_rule_says_its_chance_and_every_bound() -> None:
     assert "a chance of 5% at most" in RULE
     assert all(f"{one.most:g}{one.unit} in the {one.title}" in RULE for one in JUDGED)
+    assert all(f"{one.margin:g}{one.unit} in the {one.title}" in RULE for one in JUDGED)
 
 
 def test_gate_is_not_blinded_by_one_image_that_bicubic_restores_exactly() -> None:
