@@ -230,6 +230,7 @@ def test_log_lines_of_a_call_say_its_trace(stack: Stack, source: Path) -> None:
 
 def test_metrics_go_by_otlp_too(stack: Stack, source: Path) -> None:
     assert upscaled(stack, source).returncode == 0
+    stack.receiver.wait(whole)
     stack.receiver.wait_metrics({"hndsr.requests", "hndsr.tile.duration", "hndsr.queue.wait"})
 
 
@@ -254,6 +255,7 @@ def sample_names(text: str) -> set[str]:
 
 def test_every_metric_that_rules_and_panels_name_is_there(stack: Stack, source: Path) -> None:
     assert upscaled(stack, source).returncode == 0
+    stack.receiver.wait(whole)
     found = sample_names(scrape(stack.metrics_url)) | sample_names(scrape(stack.triton_metrics_url))
     named = {name for name in metrics_named() if not name.startswith(("nv_gpu_", "hndsr_probe_"))}
     assert named - found == set()
@@ -261,6 +263,7 @@ def test_every_metric_that_rules_and_panels_name_is_there(stack: Stack, source: 
 
 def test_page_of_operations_lists_every_metric(stack: Stack, source: Path) -> None:
     assert upscaled(stack, source).returncode == 0
+    stack.receiver.wait(whole)
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"`(hndsr_[a-z_]+)`", page)) - {"hndsr_gateway", "hndsr_ensemble"}
     families = {
@@ -274,6 +277,7 @@ def test_page_of_operations_lists_every_metric(stack: Stack, source: Path) -> No
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="needs Debian's package prometheus")
 def test_prometheus_scrapes_the_gateway(stack: Stack, source: Path, tmp_path: Path) -> None:
     assert upscaled(stack, source).returncode == 0
+    stack.receiver.wait(whole)
     with prometheus(stack.metrics_url, tmp_path) as url:
         query = "sum by (code) (hndsr_requests_total{method='UpscaleStream'})"
         deadline_s = time.monotonic() + 30

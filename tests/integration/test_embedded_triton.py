@@ -258,7 +258,7 @@ def test_start_takes_other_ports_when_one_is_taken(monkeypatch: pytest.MonkeyPat
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         chosen = iter([contextlib.nullcontext(Ports(grpc=taken.getsockname()[1], metrics=1)), reserved_ports()])
-        monkeypatch.setattr(embedded, "reserved_ports", lambda: next(chosen))
+        monkeypatch.setattr(embedded, "reserved_ports", lambda **_: next(chosen))
         assert asyncio.run(served()) == [2, 1]
 
 

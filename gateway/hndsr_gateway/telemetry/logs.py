@@ -34,18 +34,20 @@ class _Json(JsonFormatter):
 
 
 def set_up_logs(level: str, form: Format, *, with_process: bool) -> None:
-    """Log to stderr.
+    """Log to stderr, unless the program that this is a part of logs by itself.
 
     Args:
         level: the lowest that is logged.
         form: how lines are written; auto: as text on a terminal, else as JSON.
         with_process: whether lines say which process they are from.
     """
+    if logging.getLogger().handlers:
+        return
     handler = logging.StreamHandler()
     handler.addFilter(_Traced())
     is_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     handler.setFormatter(_text(with_process=with_process) if is_text else _json(with_process=with_process))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=level, handlers=[handler])
     logging.captureWarnings(capture=True)
     _change_at_signals(level)
 

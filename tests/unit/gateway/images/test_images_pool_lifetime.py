@@ -72,10 +72,11 @@ def test_closed_pool_leaves_no_process_and_no_descriptor() -> None:
 
     run(lambda workers: value(workers, 1))
     gc.collect()
-    before = psutil.Process().num_fds()
+    process = psutil.Process()
+    before = (process.children(), process.num_fds())
     run(test, count=2)
     gc.collect()
-    assert (psutil.Process().children(), psutil.Process().num_fds()) == ([], before)
+    assert (process.children(), process.num_fds()) == before
 
 
 def test_pool_holds_no_more_descriptors_for_more_jobs() -> None:
