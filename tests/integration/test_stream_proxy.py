@@ -142,7 +142,12 @@ def test_upscale_array_is_the_right_bytes_over_a_way_that_breaks(faults: Faults)
 
 @pytest.mark.parametrize(
     ("rate", "size"),
-    [pytest.param(1, SIZE, id="few"), pytest.param(4, SIZE, id="many"), pytest.param(100, SMALL_SIZE, id="everywhere")],
+    [
+        pytest.param(1, SIZE, id="few"),
+        pytest.param(4, SIZE, id="many"),
+        # gRPC's core, which client and server share here, was once seen to abort at so much of it.
+        pytest.param(100, SMALL_SIZE, id="everywhere", marks=pytest.mark.slow),
+    ],
 )
 def test_upscale_array_is_the_right_bytes_or_a_named_error_when_bits_flip(rate: float, size: tuple[int, int]) -> None:
     async def test() -> None:
