@@ -123,6 +123,13 @@ def test_diffusion_stage_measures_the_residuals_deviation(make: MakeStage, batch
     torch.testing.assert_close(stage.networks()["unet"].residual_std.flatten(), expected, rtol=1e-4, atol=1e-6)
 
 
+def test_unet_that_is_trained_on_keeps_the_scale_that_it_knows(toy: TrainingConfig, weights: Path) -> None:
+    stage = make_stage("diffusion", toy, weights)
+    before = stage.networks()["unet"].residual_std.clone()
+    stage.measure_before([])
+    torch.testing.assert_close(stage.networks()["unet"].residual_std, before, rtol=0, atol=0)
+
+
 class KnownVelocity(torch.nn.Module):
     """Answers with the velocity of one residual, whatever noise it is given."""
 

@@ -38,6 +38,7 @@ class DiffusionStage(Stage):
         self.autoencoder = frozen(require_network(Autoencoder(), weights, "autoencoder", stage="diffusion"))
         self.fno = frozen(require_network(FNO(), weights, "fno", stage="diffusion"))
         self.unet = start_network(UNet(), weights, "unet")
+        self._is_scaled = (weights / "unet.safetensors").is_file()
         self._share_at_pure_noise = config.share_at_pure_noise
 
     def forward(self, batch: Batch) -> Losses:
@@ -62,7 +63,9 @@ class DiffusionStage(Stage):
         return {"unet": self.unet}
 
     def measure_before(self, batches: Iterable[Batch]) -> None:
-        """The residual's standard deviation per channel, `residual_std`."""
+        """The residual's standard deviation per channel, `residual_std`; a UNet that is trained on keeps its own."""
+        if self._is_scaled:
+            return
         _, deviation = channel_statistics(self._residual(batch)[0] for batch in batches)
         self.unet.residual_std.copy_(deviation.clamp(min=LEAST_DEVIATION))
 
