@@ -80,10 +80,9 @@ class HealthMonitor:
             {"model": model.name, "revision": model.revision, "engine": model.engine, "device": model.device}
             for model in described
         ]
-        for facts in self._told:
-            if facts not in served:
-                metrics.model_info.set(0, facts)
-        for facts in served:
+        for facts in (one for one in self._told if one not in served):
+            metrics.model_info.set(0, facts)
+        for facts in (one for one in served if one not in self._told):
             metrics.begin_tiles(facts["model"])
             metrics.model_info.set(1, facts)
         self._told = served

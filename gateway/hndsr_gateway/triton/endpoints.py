@@ -101,7 +101,8 @@ class EndpointPool:
         tried: set[_Member] = set()
         failure: GatewayError | None = None
         while member := self._choose(tile, tried):
-            metrics.tiles_moved.add(bool(tried))
+            if tried:
+                metrics.tiles_moved.add(1)
             tried.add(member)
             try:
                 return await member.upscale(tile)
