@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hndsr_ensemble.manifest import VERSION_FOLDER
-from hndsr_ensemble.release import TRAINED
+from hndsr_ensemble.release import SEEN as SEEN_OF_REPOSITORY
 from hndsr_ensemble.training.durable import write_text
 from hndsr_ensemble.training.errors import TrainingError
 
 SEEN: Final = "seen.txt"
 """In a run's folder."""
-SEEN_OF_REPOSITORY: Final = f"{TRAINED}/{VERSION_FOLDER}/{SEEN}"
-"""In a model repository."""
 COMPLETE, INCOMPLETE = "# complete", "# incomplete: "
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -73,21 +70,3 @@ def write_seen(path: Path, seen: Seen) -> None:
     """Write a list."""
     first = COMPLETE if seen.is_complete else INCOMPLETE + " ".join(seen.gap.split())
     write_text(path, "".join(f"{line}\n" for line in [first, *sorted(seen.images)]))
-
-
-def seen_images(run: Path) -> frozenset[str]:
-    """sha256 of the images that a run's weights are known to have seen.
-
-    Raises:
-        SeenFileError: the list is damaged.
-    """
-    return read_seen(run).images
-
-
-def is_complete(run: Path) -> bool:
-    """Whether a run's weights have seen nothing but `seen_images`.
-
-    Raises:
-        SeenFileError: the list is damaged.
-    """
-    return read_seen(run).is_complete

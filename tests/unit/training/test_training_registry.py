@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from unit.training.release.released import make_released
 
 from hndsr_ensemble.manifest import model_repository, read_manifest
 from hndsr_ensemble.networks import UNet, load_weights, save_weights
@@ -13,7 +14,6 @@ from hndsr_ensemble.release import (
     DOCUMENTS,
     GOLDEN,
     RECORD,
-    SEEN,
     TRAINED,
     read_record,
     write_manifest,
@@ -26,20 +26,13 @@ from hndsr_ensemble.training.release.golden import write_golden
 from hndsr_ensemble.training.release.installing import copy_repository
 from hndsr_ensemble.training.release.torch_networks import torch_networks
 from hndsr_ensemble.training.release.verification import verify
-from hndsr_ensemble.training.seen import Seen, write_seen
 from hndsr_ensemble.training.tracking import open_store, open_tracking
 
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository of this checkout as a release leaves it."""
-    folder = tmp_path_factory.mktemp("releases") / "first"
-    copy_repository(model_repository(), folder)
-    write_golden(folder / GOLDEN, torch_networks(folder))
-    (folder / CARD).write_text("a card")
-    write_seen(folder / SEEN, Seen())
-    write_record(folder)
-    return folder
+    return make_released(tmp_path_factory.mktemp("releases") / "first")
 
 
 @pytest.fixture

@@ -16,9 +16,7 @@ from hndsr_ensemble.training.seen import (
     SEEN_OF_REPOSITORY,
     Seen,
     SeenFileError,
-    is_complete,
     read_seen,
-    seen_images,
     write_seen,
 )
 
@@ -50,23 +48,23 @@ def trained_on(config: TrainingConfig) -> frozenset[str]:
 def test_seen_images_are_read_as_they_were_written(tmp_path: Path, gap: str) -> None:
     write_seen(tmp_path / "seen.txt", Seen(frozenset({ONE, OTHER}), gap))
     assert read_seen(tmp_path) == Seen(frozenset({ONE, OTHER}), gap.replace("\n", " "))
-    assert is_complete(tmp_path) is not bool(gap)
+    assert read_seen(tmp_path).is_complete is not bool(gap)
 
 
 @pytest.mark.parametrize("place", ["seen.txt", SEEN_OF_REPOSITORY])
 def test_seen_images_are_found_in_runs_and_repositories(tmp_path: Path, place: str) -> None:
     write_seen(tmp_path / place, Seen(frozenset({ONE})))
-    assert seen_images(tmp_path) == {ONE}
+    assert read_seen(tmp_path).images == {ONE}
 
 
 def test_seen_images_of_a_runs_weights_are_those_of_the_run(tmp_path: Path) -> None:
     write_seen(tmp_path / "seen.txt", Seen(frozenset({ONE})))
     (tmp_path / "weights").mkdir()
-    assert seen_images(tmp_path / "weights") == {ONE}
+    assert read_seen(tmp_path / "weights").images == {ONE}
 
 
 def test_seen_images_of_what_says_nothing_are_incomplete(tmp_path: Path) -> None:
-    assert (seen_images(tmp_path), is_complete(tmp_path)) == (frozenset(), False)
+    assert (read_seen(tmp_path).images, read_seen(tmp_path).is_complete) == (frozenset(), False)
 
 
 @pytest.mark.parametrize("text", ["", ONE, "# complete\nabc\n", f"# complete\n{ONE[:-1]}\n"])
@@ -94,7 +92,7 @@ def test_run_says_that_it_does_not_know_what_its_start_had_seen(
 ) -> None:
     folder = begin(tmp_path / "run", toy, start)
     assert json.loads(folder.facts.read_text())["seen_before"] == "unknown"
-    assert (seen_images(folder.root), is_complete(folder.root)) == (trained_on(toy), False)
+    assert (read_seen(folder.root).images, read_seen(folder.root).is_complete) == (trained_on(toy), False)
 
 
 def test_run_refuses_other_images_than_it_was_begun_with(tmp_path: Path, toy: TrainingConfig) -> None:

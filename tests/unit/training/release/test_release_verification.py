@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from unit.training.release.released import make_released
 
 from hndsr_ensemble.release import CARD, GOLDEN, RECORD, SEEN, TRAINED, write_record
 from hndsr_ensemble.training.release.command import add_parser
@@ -15,19 +16,13 @@ from hndsr_ensemble.training.release.golden import MAX_BYTES, onnx_networks, rea
 from hndsr_ensemble.training.release.installing import copy_repository
 from hndsr_ensemble.training.release.torch_networks import torch_networks
 from hndsr_ensemble.training.release.verification import verify
-from hndsr_ensemble.training.seen import SEEN_OF_REPOSITORY, Seen, write_seen
+from hndsr_ensemble.training.seen import Seen, read_seen, write_seen
 
 
 @pytest.fixture(scope="module")
-def released(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository of this checkout as a release leaves it."""
-    folder = tmp_path_factory.mktemp("released") / "repository"
-    copy_repository(repository, folder)
-    write_golden(folder / GOLDEN, torch_networks(folder))
-    (folder / CARD).write_text("a card")
-    write_seen(folder / SEEN, Seen())
-    write_record(folder)
-    return folder
+    return make_released(tmp_path_factory.mktemp("released") / "repository")
 
 
 @pytest.fixture
@@ -157,8 +152,9 @@ def test_exported_networks_lack_the_encoder_alone(released: Path) -> None:
     assert onnx_networks(released).encode is None
 
 
-def test_what_weights_have_seen_lies_where_a_run_that_begins_with_them_looks() -> None:
-    assert SEEN == SEEN_OF_REPOSITORY
+def test_what_weights_have_seen_lies_where_a_run_that_begins_with_them_looks(tmp_path: Path) -> None:
+    write_seen(tmp_path / SEEN, Seen(frozenset({64 * "a"})))
+    assert read_seen(tmp_path).images == {64 * "a"}
 
 
 def test_record_names_every_released_file(released: Path) -> None:
