@@ -99,10 +99,11 @@ def _refusal(error: grpc.aio.AioRpcError) -> Refusal:
     trailing = dict(error.trailing_metadata() or ())
     status = status_pb2.Status.FromString(trailing.get(DETAILS_KEY, b""))
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    quota = error_details_pb2.QuotaFailure()
     retried = False
     for detail in status.details:
         retried |= detail.Unpack(retry)
-        assert detail.Unpack(info) or detail.Unpack(bad) or retried
+        assert detail.Unpack(info) or detail.Unpack(bad) or detail.Unpack(quota) or retried
     if status.details:
         assert (status.code, status.message) == (error.code().value[0], error.details())
         assert info.domain == DOMAIN

@@ -7,7 +7,7 @@ from itertools import groupby
 from google.rpc.error_details_pb2 import ErrorInfo
 
 from hndsr_gateway import errors
-from hndsr_gateway.errors import GatewayError
+from hndsr_gateway.errors import GatewayError, UnavailableError
 from hndsr_gateway.status import DETAILS_KEY, DOMAIN, status_of, status_proto
 from pages.markdown import table
 
@@ -47,9 +47,9 @@ def errors_page() -> str:
 
 
 def answerable() -> list[type[GatewayError]]:
-    """The classes that callers see, in the order of the code: the leaves of the tree, and its root last."""
+    """The classes that callers see, in the order of the code: those that are raised themselves, and the root last."""
     classes = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, GatewayError)]
-    inner = {parent for one in classes for parent in one.__mro__[1:]}
+    inner = {parent for one in classes for parent in one.__mro__[1:]} - {UnavailableError}
     return [*(one for one in classes if one not in inner), GatewayError]
 
 
@@ -73,7 +73,7 @@ def _row(classes: list[type[GatewayError]]) -> list[str]:
 def _example(cls: type[GatewayError]) -> GatewayError:
     """An error of the class without the facts that its constructor asks for."""
     error = cls.__new__(cls)
-    error.__dict__.update(field="", retry_delay_s=0.0)
+    error.__dict__.update(field="", subject="", retry_delay_s=0.0)
     return error
 
 

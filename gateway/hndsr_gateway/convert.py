@@ -12,9 +12,18 @@ from hndsr_ensemble.masks import Mask, pack_mask, unpack_mask
 from hndsr_ensemble.values import SampleType
 from hndsr_gateway.errors import EmptyImageError, OutputUnsupportedError, RawImageError, ValueRangeError
 from hndsr_gateway.images.picture import ImageFormat
-from hndsr_gateway.jobs import BORDER_PX, CompareAnswer, Output, Quality, Source, UpscaleAnswer, UpscaleRequest
+from hndsr_gateway.jobs import (
+    BORDER_PX,
+    CompareAnswer,
+    Degradation,
+    Output,
+    Quality,
+    Source,
+    UpscaleAnswer,
+    UpscaleRequest,
+)
 from hndsr_gateway.settings import Settings
-from hndsr_gateway.types import ModelDescription, OptionChoices, Parameters, Plan, Raster
+from hndsr_gateway.types import ModelDescription, OptionChoices, Parameters, Plan, Priority, Raster
 from hndsr_gateway.wire import Part, record
 
 SAMPLE_TYPES: dict[int, SampleType] = {pb.SAMPLE_TYPE_UINT8: np.dtype("u1"), pb.SAMPLE_TYPE_UINT16: np.dtype("<u2")}
@@ -24,6 +33,7 @@ FORMATS = {
     pb.IMAGE_FORMAT_WEBP: ImageFormat.WEBP,
     pb.IMAGE_FORMAT_TIFF: ImageFormat.TIFF,
 }
+PRIORITIES: dict[int, Priority] = {pb.PRIORITY_INTERACTIVE: Priority.INTERACTIVE, pb.PRIORITY_BATCH: Priority.BATCH}
 BANDS = 3
 
 
@@ -49,6 +59,11 @@ def parameters_of(message: pb.UpscaleParameters) -> Parameters:
     )
 
 
+def priority_of(priority: int, default: Priority) -> Priority:
+    """A priority; the default where none is said, or one that is unknown here."""
+    return PRIORITIES.get(priority, default)
+
+
 def sample_type_name(sample_type: int) -> str:
     """NumPy's name of a sample type, empty where it is not said."""
     return SAMPLE_TYPES[sample_type].name if sample_type in SAMPLE_TYPES else ""
@@ -65,6 +80,8 @@ def upscale_request_of(message: pb.UpscaleRequest) -> UpscaleRequest:
         parameters=parameters_of(message.parameters),
         output=output_of(message),
         reference=source_of(message.reference, field="reference.") if message.HasField("reference") else None,
+        priority=priority_of(message.priority, Priority.INTERACTIVE),
+        allow_degraded=message.allow_degraded,
     )
 
 
@@ -214,6 +231,7 @@ def metadata_message(answer: UpscaleAnswer) -> pb.UpscaleMetadata:
         device=upscaled.description.device,
         format=format_message(answer.format),
         source_format=format_message(answer.source_format),
+        degraded=None if answer.degradation is None else _degradation(answer.degradation),
     )
 
 
@@ -274,6 +292,15 @@ def limits_message(settings: Settings) -> pb.Limits:
         max_concurrent_requests=settings.max_concurrent_requests,
         max_queue_depth=settings.max_queue_depth,
         max_streams=settings.max_streams,
+    )
+
+
+def _degradation(degradation: Degradation) -> pb.Degradation:
+    return pb.Degradation(
+        reason=degradation.error.reason,
+        message=str(degradation.error),
+        model=degradation.model,
+        options=_options(degradation.options),
     )
 
 

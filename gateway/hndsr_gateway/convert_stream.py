@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import DecodeError
 
 from hndsr.v1 import upscale_pb2 as pb
-from hndsr_gateway.convert import duration_message, parameters_of, plan_message, sample_type_name
+from hndsr_gateway.convert import duration_message, parameters_of, plan_message, priority_of, sample_type_name
 from hndsr_gateway.errors import ChecksumMismatchError, OverloadedError, StreamProtocolError, UnavailableError
 from hndsr_gateway.strips import (
     Answer,
@@ -17,6 +17,7 @@ from hndsr_gateway.strips import (
     Summary,
     TileFailed,
 )
+from hndsr_gateway.types import Priority
 from hndsr_gateway.wire import find_record, record
 
 
@@ -37,6 +38,7 @@ def start_of(request: bytes) -> StreamStart:
         parameters=parameters_of(start.parameters),
         cores=start.cores_per_tile,
         digest=start.required_digest,
+        priority=priority_of(start.priority, Priority.BATCH),
     )
 
 

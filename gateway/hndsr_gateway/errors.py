@@ -10,7 +10,10 @@ GatewayError
 │   └── StreamProtocolError, TileMismatchError, ChecksumMismatchError
 ├── ModelNotFoundError        the caller can name another model
 ├── RevisionChangedError      the caller holds a stale view of the server
+├── UnauthenticatedError      the caller can show who it is
+├── PermissionDeniedError     the caller's operator can give it the right
 ├── OverloadedError           the caller can try again, later
+├── QuotaExceededError        the caller can try again, later
 ├── UnavailableError          the caller can try again
 │   └── StreamStalledError
 ├── BackendMismatchError      the operator can deploy gateway and models in one version
@@ -250,6 +253,23 @@ class RevisionChangedError(GatewayError):
         super().__init__(f"revision {required[:64]!r} is required, {served} is served")
 
 
+class UnauthenticatedError(GatewayError):
+    """The call does not say who makes it, or says it with a key, token or certificate that does not count here."""
+
+    reason = "UNAUTHENTICATED"
+    remedy = "send the metadata 'authorization: Bearer KEY' with a key or token that the server's operator gave you"
+
+
+class PermissionDeniedError(GatewayError):
+    """The caller is known, but may not make this call."""
+
+    reason = "PERMISSION_DENIED"
+    remedy = "ask the server's operator for a key or token with that scope"
+
+    def __init__(self, *, name: str, scope: str) -> None:
+        super().__init__(f"{name or 'this caller'} does not have the scope {scope!r}")
+
+
 class OverloadedError(GatewayError):
     """As much waits, or as many streams are open, as the settings allow, or 64 calls watch the health."""
 
@@ -258,6 +278,21 @@ class OverloadedError(GatewayError):
 
     def __init__(self, happened: str, *, retry_delay_s: float) -> None:
         super().__init__(happened)
+        self.retry_delay_s = retry_delay_s
+
+
+class QuotaExceededError(GatewayError):
+    """The caller, or its address, has had what it may have for now: requests, target pixels, or calls at once.
+
+    `subject` is who, `quota` what and how much of it there is, `left` how much of that is left.
+    """
+
+    reason = "QUOTA_EXCEEDED"
+    remedy = "try again after the delay that the answer's RetryInfo names, or ask the server's operator for more"
+
+    def __init__(self, *, subject: str, quota: str, left: int, retry_delay_s: float) -> None:
+        super().__init__(f"{subject} has {left:,} left of {quota}")
+        self.subject, self.quota, self.left = subject, quota, left
         self.retry_delay_s = retry_delay_s
 
 

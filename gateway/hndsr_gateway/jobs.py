@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hndsr_gateway.errors import OutputUnsupportedError
+from hndsr_ensemble.manifest import Options
+from hndsr_gateway.errors import GatewayError, OutputUnsupportedError
 from hndsr_gateway.images.picture import Encoding, ImageFormat, Picture
-from hndsr_gateway.types import Parameters, Raster, Upscaled
+from hndsr_gateway.types import Parameters, Priority, Raster, Upscaled
 
 BORDER_PX = 4
 """Pixels cut from every side before measuring: the protocol of `hndsr_ensemble.evaluation.metrics`."""
@@ -49,6 +50,8 @@ class UpscaleRequest:
     parameters: Parameters = field(default_factory=Parameters)
     output: Output = field(default_factory=Output)
     reference: Source | None = None
+    priority: Priority = Priority.INTERACTIVE
+    allow_degraded: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -74,6 +77,15 @@ class QualityReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Degradation:
+    """Why an answer is lesser than was asked for, and what that was."""
+
+    error: GatewayError
+    model: str
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
 class UpscaleAnswer:
     """The target as pixels, and as a file of `format` where one was wanted; and what it took."""
 
@@ -83,6 +95,7 @@ class UpscaleAnswer:
     encoded: bytes | None
     quality: QualityReport | None
     latency_s: float
+    degradation: Degradation | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ ENVIRONMENT_PREFIX = "HNDSR_"
 PORT = "(0|[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 ADDRESS = rf"^(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):{PORT}$"
 ENDPOINT = rf"(dns:)?(\[[0-9a-fA-F:.]+\]|[^\s,:\[\]]+):{PORT}"
-FOREIGN_NAMES = frozenset({"HNDSR_TARGET", "HNDSR_SITE_PACKAGES"})
+FOREIGN_NAMES = frozenset({"HNDSR_TARGET", "HNDSR_API_KEY", "HNDSR_SITE_PACKAGES"})
 """Variables of the clients and of the models' processes."""
 
 
@@ -43,6 +43,56 @@ class Settings(BaseSettings):
 
     listen: str = Field(default="127.0.0.1:50051", pattern=ADDRESS)
     """Address of the gRPC service, `HOST:PORT`; port 0 picks a free one."""
+
+    tls_certificate: str = ""
+    """PEM file of the server's certificate and those that vouch for it, read again when it changes. Empty: no TLS,
+    which only the loopback address allows."""
+
+    tls_key: str = ""
+    """PEM file of the certificate's private key, not encrypted."""
+
+    tls_client_ca: str = ""
+    """PEM file of who may vouch for callers: connections without such a certificate are refused. Empty: none is
+    asked for."""
+
+    api_keys: str = ""
+    """File of the keys that callers may have, as `hndsr-gateway keys` writes it; read again when it changes. Empty:
+    none."""
+
+    jwt_issuer: str = ""
+    """Who signs the tokens that callers may have: the claim `iss`, an OpenID provider's address. Empty: none."""
+
+    jwt_audience: str = ""
+    """The claim `aud` that tokens must have."""
+
+    jwt_keys: str = ""
+    """The issuer's keys, a JWKS file or its address. Empty: where the issuer's OpenID configuration says."""
+
+    insecure: str = Field(default="", pattern=r"^(plaintext|anonymous|plaintext, *anonymous|anonymous, *plaintext)?$")
+    """What is allowed at other addresses than the loopback one, comma-separated: `plaintext`, no TLS, and `anonymous`,
+    callers that need not say who they are. For networks where something else sees to it."""
+
+    reflection: bool = True
+    """Whether tools may ask for the contract (gRPC server reflection)."""
+
+    redis_url: str = ""
+    """Redis that keeps what callers have had, for several gateways together: `redis://HOST:PORT/0`, or `rediss://`.
+    Empty: this process keeps it."""
+
+    requests_per_minute: int = Field(default=0, ge=0)
+    """Calls of one caller in a minute, where its key says nothing else. 0: no limit."""
+
+    target_px_per_hour: int = Field(default=0, ge=0)
+    """Target pixels of one caller in an hour, where its key says nothing else. 0: no limit."""
+
+    calls_per_caller: int = Field(default=0, ge=0)
+    """Unary calls of one caller at once, where its key says nothing else. 0: no limit."""
+
+    streams_per_caller: int = Field(default=0, ge=0)
+    """Streams of one caller at once, where its key says nothing else. 0: no limit."""
+
+    address_requests_per_minute: int = Field(default=0, ge=0)
+    """Calls from one address (of IPv6: one /64) in a minute, whoever makes them. 0: no limit, as behind a proxy."""
 
     triton_endpoints: str = Field(default="", pattern=f"^$|^{ENDPOINT}( *, *{ENDPOINT})*$")
     """Tritons, comma-separated: `HOST:PORT`, or `dns:HOST:PORT` for all behind a name. Empty: one is embedded."""
@@ -97,6 +147,16 @@ class Settings(BaseSettings):
 
     max_message_bytes: int = Field(default=512 * 2**20, ge=2**20, lt=2**31)
     """Largest gRPC message, in bytes; streams need 3 MiB. Each call may hold one before anything of it is checked."""
+
+    max_metadata_bytes: int = Field(default=16 * 2**10, ge=2**10, le=2**20)
+    """Largest metadata of a call, in bytes."""
+
+    receive_timeout_s: float = Field(default=120.0, gt=0)
+    """Longest time that a unary call's message may take to come in, in seconds."""
+
+    max_connection_age_s: float = Field(default=0.0, ge=0)
+    """When a connection is closed once its calls are done, in seconds: its client then looks for a gateway anew. 0:
+    never."""
 
     max_concurrent_requests: int = Field(default=8, ge=1, le=1024)
     """Images that are worked on at once. Each may hold its message, source, target and answer."""
@@ -153,8 +213,15 @@ class Settings(BaseSettings):
     stream_stall_s: float = Field(default=60.0, gt=0)
     """How long a stream's caller may not read, or send nothing while it has no tile here, in seconds."""
 
+    max_stream_s: float = Field(default=86400.0, gt=0)
+    """How long a stream may go on, in seconds; then it is told to go on in another one, and finishes whole tiles."""
+
     stream_progress_s: float = Field(default=5.0, gt=0, le=10)
     """How long a stream says nothing before it tells its progress, in seconds."""
+
+    fallback: Literal["auto", "off"] = "auto"
+    """What becomes of a unary call that allows a lesser answer where its model gives none: `auto`, the model's prior
+    alone, or bicubic interpolation, or `off`, the error."""
 
     tile_timeout_s: float = Field(default=300.0, gt=0)
     """Longest time that one tile may take in Triton, its wait there included, in seconds."""
@@ -192,6 +259,11 @@ class Settings(BaseSettings):
     def tiles_at_once(self) -> int:
         """`max_inflight_tiles`, 1 where that is left open."""
         return self.max_inflight_tiles or 1
+
+    @property
+    def allowed_insecure(self) -> frozenset[str]:
+        """`insecure` as a set."""
+        return frozenset(name.strip() for name in self.insecure.split(",") if name.strip())
 
     @property
     def model_names(self) -> tuple[str, ...]:

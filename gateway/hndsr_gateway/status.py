@@ -11,8 +11,11 @@ from hndsr_gateway.errors import (
     InvalidRequestError,
     ModelNotFoundError,
     OverloadedError,
+    PermissionDeniedError,
+    QuotaExceededError,
     RequestTimeoutError,
     RevisionChangedError,
+    UnauthenticatedError,
     UnavailableError,
 )
 
@@ -23,6 +26,9 @@ STATUS: dict[type[GatewayError], grpc.StatusCode] = {
     InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
     ModelNotFoundError: grpc.StatusCode.NOT_FOUND,
     RevisionChangedError: grpc.StatusCode.FAILED_PRECONDITION,
+    UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    PermissionDeniedError: grpc.StatusCode.PERMISSION_DENIED,
+    QuotaExceededError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     UnavailableError: grpc.StatusCode.UNAVAILABLE,
     RequestTimeoutError: grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -42,7 +48,10 @@ def status_proto(error: GatewayError) -> status_pb2.Status:
     if isinstance(error, InvalidRequestError):
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=str(error))
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    if isinstance(error, (OverloadedError, UnavailableError)):
+    if isinstance(error, QuotaExceededError):
+        exceeded = error_details_pb2.QuotaFailure.Violation(subject=error.subject, description=str(error))
+        details.append(error_details_pb2.QuotaFailure(violations=[exceeded]))
+    if isinstance(error, (OverloadedError, QuotaExceededError, UnavailableError)):
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(round(error.retry_delay_s * 1000))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))

@@ -13,7 +13,7 @@ from isal.isal_zlib import crc32
 from hndsr_ensemble.geometry import Span
 from hndsr_ensemble.masks import Mask, pack_mask, unpack_mask
 from hndsr_gateway.errors import ChecksumMismatchError, GatewayError, StreamProtocolError, TileMismatchError
-from hndsr_gateway.types import ModelDescription, Parameters, Plan, Raster
+from hndsr_gateway.types import ModelDescription, Parameters, Plan, Priority, Raster
 
 BANDS = 3
 STRIP_BYTES = 2 * 2**20
@@ -35,6 +35,7 @@ class StreamStart:
     parameters: Parameters
     cores: int = 0
     digest: str = ""
+    priority: Priority = Priority.BATCH
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, astuple, dataclass, field, replace
+from enum import IntEnum
 from functools import cached_property
 
 import numpy as np
@@ -48,6 +49,15 @@ class OptionChoices:
         """The model's defaults with the caller's choices over them."""
         chosen = {name: value for name, value in asdict(self).items() if value is not None}
         return replace(defaults, **chosen)
+
+
+class Priority(IntEnum):
+    """Whose turn comes first."""
+
+    INTERACTIVE = 1
+    """Somebody waits for it."""
+    BATCH = 2
+    """Nobody does."""
 
 
 @dataclass(frozen=True, slots=True)

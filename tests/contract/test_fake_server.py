@@ -29,7 +29,13 @@ from hndsr_ensemble.geometry import Span
 from hndsr_ensemble.manifest import Options
 from hndsr_ensemble.scale import Scale
 from hndsr_gateway import errors
-from hndsr_gateway.errors import GatewayError, InvalidRequestError, OverloadedError, UnavailableError
+from hndsr_gateway.errors import (
+    GatewayError,
+    InvalidRequestError,
+    OverloadedError,
+    QuotaExceededError,
+    UnavailableError,
+)
 from hndsr_gateway.status import status_of
 from hndsr_gateway.types import Plan
 
@@ -288,5 +294,5 @@ def test_fake_knows_the_gateways_statuses() -> None:
 
 
 def test_fake_knows_which_reasons_come_with_a_delay() -> None:
-    delayed = (OverloadedError, UnavailableError)
+    delayed = (OverloadedError, QuotaExceededError, UnavailableError)
     assert set(DELAYS_S) == {reason for reason, error in leaves().items() if issubclass(error, delayed)}

@@ -17,8 +17,9 @@ from hndsr_ensemble.scale import MAX_TERM, Scale
 from hndsr_ensemble.tile_service import PIXELS
 from hndsr_ensemble.tiles import TileStats
 from hndsr_gateway import convert
+from hndsr_gateway.errors import UnavailableError
 from hndsr_gateway.images.picture import ImageFormat
-from hndsr_gateway.jobs import Quality, QualityReport, UpscaleAnswer
+from hndsr_gateway.jobs import Degradation, Quality, QualityReport, UpscaleAnswer
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.types import ModelDescription, OptionChoices, Parameters, Plan, Raster, Upscaled
 
@@ -73,7 +74,8 @@ def upscaled() -> Upscaled:
 def answer() -> UpscaleAnswer:
     """Pixels with everything that can be said of them."""
     report = QualityReport(Quality(40.0, 0.9, 255.0), Quality(39.0, 0.8, 255.0))
-    return UpscaleAnswer(upscaled(), ImageFormat.PNG, None, None, report, latency_s=1.000000001)
+    degradation = Degradation(UnavailableError(), "hndsr", Options(steps=4, texture=1.0, seed=7))
+    return UpscaleAnswer(upscaled(), ImageFormat.PNG, None, None, report, 1.000000001, degradation)
 
 
 def response(**changes: Any) -> pb.UpscaleResponse:

@@ -106,8 +106,9 @@ REFUSED_STREAMS: dict[str, list[pb.UpscaleStreamRequest]] = {
 ELSEWHERE = {
     *("PLAN_INCOMPATIBLE", "OVERLOADED", "DEADLINE_EXCEEDED", "DECOMPRESSION_BOMB", "STREAM_STALLED"),
     *("BACKEND_UNAVAILABLE", "BACKEND_MISMATCH", "NOT_FINITE", "INTERNAL"),
+    *("UNAUTHENTICATED", "PERMISSION_DENIED", "QUOTA_EXCEEDED"),
 }
-"""Reasons that other requests than Upscale, or other gateways, answer with; each has a test of its own below."""
+"""Reasons that other requests than Upscale, or other gateways, answer with; each has a test of its own below, or in test_access.py."""
 
 
 def answerable() -> dict[str, set[grpc.StatusCode]]:

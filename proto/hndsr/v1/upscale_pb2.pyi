@@ -13,6 +13,12 @@ class SampleType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SAMPLE_TYPE_UINT8: _ClassVar[SampleType]
     SAMPLE_TYPE_UINT16: _ClassVar[SampleType]
 
+class Priority(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRIORITY_UNSPECIFIED: _ClassVar[Priority]
+    PRIORITY_INTERACTIVE: _ClassVar[Priority]
+    PRIORITY_BATCH: _ClassVar[Priority]
+
 class ImageFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     IMAGE_FORMAT_UNSPECIFIED: _ClassVar[ImageFormat]
@@ -24,6 +30,9 @@ class ImageFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 SAMPLE_TYPE_UNSPECIFIED: SampleType
 SAMPLE_TYPE_UINT8: SampleType
 SAMPLE_TYPE_UINT16: SampleType
+PRIORITY_UNSPECIFIED: Priority
+PRIORITY_INTERACTIVE: Priority
+PRIORITY_BATCH: Priority
 IMAGE_FORMAT_UNSPECIFIED: ImageFormat
 IMAGE_FORMAT_PNG: ImageFormat
 IMAGE_FORMAT_RAW: ImageFormat
@@ -238,20 +247,22 @@ class UpscaleStreamRequest(_message.Message):
     def __init__(self, start: _Optional[_Union[StreamStart, _Mapping]] = ..., strip: _Optional[_Union[SourceStrip, _Mapping]] = ...) -> None: ...
 
 class StreamStart(_message.Message):
-    __slots__ = ("source_height_px", "source_width_px", "sample_type", "parameters", "cores_per_tile", "required_digest")
+    __slots__ = ("source_height_px", "source_width_px", "sample_type", "parameters", "cores_per_tile", "required_digest", "priority")
     SOURCE_HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
     SOURCE_WIDTH_PX_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_TYPE_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     CORES_PER_TILE_FIELD_NUMBER: _ClassVar[int]
     REQUIRED_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     source_height_px: int
     source_width_px: int
     sample_type: SampleType
     parameters: UpscaleParameters
     cores_per_tile: int
     required_digest: str
-    def __init__(self, source_height_px: _Optional[int] = ..., source_width_px: _Optional[int] = ..., sample_type: _Optional[_Union[SampleType, str]] = ..., parameters: _Optional[_Union[UpscaleParameters, _Mapping]] = ..., cores_per_tile: _Optional[int] = ..., required_digest: _Optional[str] = ...) -> None: ...
+    priority: Priority
+    def __init__(self, source_height_px: _Optional[int] = ..., source_width_px: _Optional[int] = ..., sample_type: _Optional[_Union[SampleType, str]] = ..., parameters: _Optional[_Union[UpscaleParameters, _Mapping]] = ..., cores_per_tile: _Optional[int] = ..., required_digest: _Optional[str] = ..., priority: _Optional[_Union[Priority, str]] = ...) -> None: ...
 
 class SourceStrip(_message.Message):
     __slots__ = ("row", "column", "y_px", "pixels", "mask", "checksum", "last")
@@ -370,20 +381,24 @@ class StreamSummary(_message.Message):
     def __init__(self, tiles: _Optional[int] = ..., failed_tiles: _Optional[int] = ..., cache_hits: _Optional[int] = ..., empty_windows: _Optional[int] = ..., computed_windows: _Optional[int] = ..., out_of_range_samples: _Optional[int] = ..., elapsed: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., engine: _Optional[str] = ..., device: _Optional[str] = ...) -> None: ...
 
 class UpscaleRequest(_message.Message):
-    __slots__ = ("parameters", "encoded", "raw", "output_format", "encoding", "reference")
+    __slots__ = ("parameters", "encoded", "raw", "output_format", "encoding", "reference", "priority", "allow_degraded")
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     ENCODED_FIELD_NUMBER: _ClassVar[int]
     RAW_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FORMAT_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_DEGRADED_FIELD_NUMBER: _ClassVar[int]
     parameters: UpscaleParameters
     encoded: bytes
     raw: RawImage
     output_format: ImageFormat
     encoding: EncodingOptions
     reference: Image
-    def __init__(self, parameters: _Optional[_Union[UpscaleParameters, _Mapping]] = ..., encoded: _Optional[bytes] = ..., raw: _Optional[_Union[RawImage, _Mapping]] = ..., output_format: _Optional[_Union[ImageFormat, str]] = ..., encoding: _Optional[_Union[EncodingOptions, _Mapping]] = ..., reference: _Optional[_Union[Image, _Mapping]] = ...) -> None: ...
+    priority: Priority
+    allow_degraded: bool
+    def __init__(self, parameters: _Optional[_Union[UpscaleParameters, _Mapping]] = ..., encoded: _Optional[bytes] = ..., raw: _Optional[_Union[RawImage, _Mapping]] = ..., output_format: _Optional[_Union[ImageFormat, str]] = ..., encoding: _Optional[_Union[EncodingOptions, _Mapping]] = ..., reference: _Optional[_Union[Image, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., allow_degraded: bool = ...) -> None: ...
 
 class UpscaleResponse(_message.Message):
     __slots__ = ("encoded", "raw", "metadata", "quality")
@@ -440,7 +455,7 @@ class QualityReport(_message.Message):
     def __init__(self, result: _Optional[_Union[Quality, _Mapping]] = ..., bicubic: _Optional[_Union[Quality, _Mapping]] = ..., border_px: _Optional[int] = ...) -> None: ...
 
 class UpscaleMetadata(_message.Message):
-    __slots__ = ("target_height_px", "target_width_px", "model", "revision", "options", "scale_numerator", "scale_denominator", "tiles", "windows", "cache_hits", "empty_windows", "computed_windows", "out_of_range_samples", "latency", "engine", "device", "format", "source_format")
+    __slots__ = ("target_height_px", "target_width_px", "model", "revision", "options", "scale_numerator", "scale_denominator", "tiles", "windows", "cache_hits", "empty_windows", "computed_windows", "out_of_range_samples", "latency", "engine", "device", "format", "source_format", "degraded")
     TARGET_HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
     TARGET_WIDTH_PX_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -459,6 +474,7 @@ class UpscaleMetadata(_message.Message):
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
     target_height_px: int
     target_width_px: int
     model: str
@@ -477,4 +493,17 @@ class UpscaleMetadata(_message.Message):
     device: str
     format: ImageFormat
     source_format: ImageFormat
-    def __init__(self, target_height_px: _Optional[int] = ..., target_width_px: _Optional[int] = ..., model: _Optional[str] = ..., revision: _Optional[str] = ..., options: _Optional[_Union[UpscaleOptions, _Mapping]] = ..., scale_numerator: _Optional[int] = ..., scale_denominator: _Optional[int] = ..., tiles: _Optional[int] = ..., windows: _Optional[int] = ..., cache_hits: _Optional[int] = ..., empty_windows: _Optional[int] = ..., computed_windows: _Optional[int] = ..., out_of_range_samples: _Optional[int] = ..., latency: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., engine: _Optional[str] = ..., device: _Optional[str] = ..., format: _Optional[_Union[ImageFormat, str]] = ..., source_format: _Optional[_Union[ImageFormat, str]] = ...) -> None: ...
+    degraded: Degradation
+    def __init__(self, target_height_px: _Optional[int] = ..., target_width_px: _Optional[int] = ..., model: _Optional[str] = ..., revision: _Optional[str] = ..., options: _Optional[_Union[UpscaleOptions, _Mapping]] = ..., scale_numerator: _Optional[int] = ..., scale_denominator: _Optional[int] = ..., tiles: _Optional[int] = ..., windows: _Optional[int] = ..., cache_hits: _Optional[int] = ..., empty_windows: _Optional[int] = ..., computed_windows: _Optional[int] = ..., out_of_range_samples: _Optional[int] = ..., latency: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., engine: _Optional[str] = ..., device: _Optional[str] = ..., format: _Optional[_Union[ImageFormat, str]] = ..., source_format: _Optional[_Union[ImageFormat, str]] = ..., degraded: _Optional[_Union[Degradation, _Mapping]] = ...) -> None: ...
+
+class Degradation(_message.Message):
+    __slots__ = ("reason", "message", "model", "options")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    message: str
+    model: str
+    options: UpscaleOptions
+    def __init__(self, reason: _Optional[str] = ..., message: _Optional[str] = ..., model: _Optional[str] = ..., options: _Optional[_Union[UpscaleOptions, _Mapping]] = ...) -> None: ...

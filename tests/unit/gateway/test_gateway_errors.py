@@ -39,7 +39,15 @@ RAISED: list[tuple[GatewayError, StatusCode, str, float | None]] = [
     (errors.ValueRangeError("0…1 is no range"), INVALID, "parameters.value_ranges", None),
     (errors.ModelNotFoundError(name="a", served=["b"]), StatusCode.NOT_FOUND, "", None),
     (errors.RevisionChangedError(required="a", served="b"), StatusCode.FAILED_PRECONDITION, "", None),
+    (errors.UnauthenticatedError("text"), StatusCode.UNAUTHENTICATED, "", None),
+    (errors.PermissionDeniedError(name="a", scope="info"), StatusCode.PERMISSION_DENIED, "", None),
     (errors.OverloadedError("text", retry_delay_s=2.5), StatusCode.RESOURCE_EXHAUSTED, "", 2.5),
+    (
+        errors.QuotaExceededError(subject="a", quota="5 calls a minute", left=0, retry_delay_s=2.5),
+        StatusCode.RESOURCE_EXHAUSTED,
+        "",
+        2.5,
+    ),
     (errors.UnavailableError(retry_delay_s=0.25), StatusCode.UNAVAILABLE, "", 0.25),
     (errors.StreamStalledError("text"), StatusCode.UNAVAILABLE, "", 1.0),
     (errors.RequestTimeoutError(), StatusCode.DEADLINE_EXCEEDED, "", None),
@@ -47,6 +55,7 @@ RAISED: list[tuple[GatewayError, StatusCode, str, float | None]] = [
 REASONS = {
     *("INTERNAL", "INVALID_REQUEST", "IMAGE_TOO_LARGE", "EMPTY_IMAGE", "UNSUPPORTED_FORMAT", "RAW_IMAGE_INVALID"),
     *("SCALE_OUT_OF_RANGE", "OPTION_OUT_OF_RANGE", "VALUE_RANGE_INVALID", "MODEL_NOT_FOUND", "REVISION_CHANGED"),
+    *("UNAUTHENTICATED", "PERMISSION_DENIED", "QUOTA_EXCEEDED"),
     *("OVERLOADED", "BACKEND_UNAVAILABLE", "DEADLINE_EXCEEDED"),
     *("IMAGE_DAMAGED", "DECOMPRESSION_BOMB", "OUTPUT_UNSUPPORTED", "REFERENCE_MISMATCH"),
     *("PLAN_INCOMPATIBLE", "BACKEND_MISMATCH", "NOT_FINITE"),

@@ -1,0 +1,1 @@
+"""Who may make which call, before anything of it is read."""

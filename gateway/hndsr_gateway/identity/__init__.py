@@ -1,0 +1,1 @@
+"""Who calls: TLS, API keys, tokens."""

@@ -1,0 +1,1 @@
+"""What callers may still have: rates, target pixels, calls at once."""
