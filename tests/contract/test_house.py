@@ -18,7 +18,7 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ["serve", "dev", "proto", "dvc"]
+LOCKS = ["serve", "dev", "proto", "dvc", "audit", "fuzz"]
 PYPROJECTS = ["pyproject.toml", "proto/pyproject.toml", "clients/python/pyproject.toml"]
 NPM_FOLDERS = ["tools", "examples/node"]
 OURS = {"hndsr", "hndsr-proto", "hndsr-client"}
