@@ -44,6 +44,16 @@ class EngineChoice:
     precision: str
 
 
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """What runs a model; replicas that differ in it have different revisions."""
+
+    name: str
+    precision: str
+    device: str
+    batch: int
+
+
 @functools.cache
 def this_machine() -> Machine:
     """The machine this runs on."""

@@ -13,8 +13,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from hndsr_ensemble.cache import WindowCache
-from hndsr_ensemble.choice import EngineChoice
-from hndsr_ensemble.engines import EngineFacts, engine_choice, engine_facts
+from hndsr_ensemble.choice import EngineChoice, EngineFacts
+from hndsr_ensemble.engines import engine_choice, engine_facts
+from hndsr_ensemble.interpolation import NUMPY
 from hndsr_ensemble.manifest import Manifest, check_noise
 from hndsr_ensemble.pipeline import PIPELINES, load_pipeline
 from hndsr_ensemble.probe import committed_batches
@@ -28,9 +29,6 @@ logger = logging.getLogger(__name__)
 Arrays = dict[str, np.ndarray]
 CallModel = Callable[[str, Arrays], np.ndarray]
 """Runs a Triton model by name and returns its output WINDOW."""
-
-NUMPY = EngineFacts(f"numpy {np.__version__}", "fp64", "cpu", batch=8)
-"""What runs models without networks: element by element, so that the batch does not matter."""
 
 
 @runtime_checkable

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from hndsr_ensemble.bicubic import bicubic_windows
 from hndsr_ensemble.diffusion import draw_latent, read_residual_std
 from hndsr_ensemble.engines import load_engine
+from hndsr_ensemble.interpolation import interpolated_windows
 from hndsr_ensemble.manifest import VERSION_FOLDER, Manifest
 from hndsr_ensemble.recording import span
 from hndsr_ensemble.serving import ServingSettings
@@ -75,7 +75,7 @@ def _hndsr(repository: Path, manifest: Manifest, settings: ServingSettings, stre
 
 
 def _bicubic(repository: Path, manifest: Manifest, settings: ServingSettings, streams: int) -> WindowFunction:  # noqa: ARG001
-    return lambda batch: bicubic_windows(batch.lr, batch.positions, scale=batch.scale, geometry=manifest.geometry)
+    return interpolated_windows(manifest)
 
 
 PIPELINES: dict[str, Callable[[Path, Manifest, ServingSettings, int], WindowFunction]] = {

@@ -33,7 +33,8 @@ def normalise(samples: Shaped[np.ndarray, "h w 3"], ranges: Ranges) -> Float32[n
     for band, (low, high) in enumerate(ranges):
         unit = np.multiply(samples[..., band], 2.0, dtype=np.float64)
         unit -= low + high
-        unit /= high - low
+        with np.errstate(over="ignore"):  # a range of next to nothing has all others at its ends
+            unit /= high - low
         np.maximum(unit, -1, out=unit)
         np.minimum(unit, 1, out=result[band], casting="same_kind")
     return result

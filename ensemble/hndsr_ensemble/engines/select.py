@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from hndsr_ensemble.choice import EngineChoice, choose, this_machine
+from hndsr_ensemble.choice import EngineChoice, EngineFacts, choose, this_machine
 from hndsr_ensemble.engines.protocol import Engine
 from hndsr_ensemble.manifest import VERSION_FOLDER
 from hndsr_ensemble.serving import ServingSettings
 
 SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 """What revisions call an arithmetic."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineFacts:
-    """What runs the networks; replicas that differ in it have different revisions."""
-
-    name: str
-    precision: str
-    device: str
-    batch: int
 
 
 def engine_choice(settings: ServingSettings) -> EngineChoice:

@@ -12,8 +12,7 @@ from unit.ensemble.test_ensemble_tile_service import BicubicModels, answer, desc
 
 from hndsr_ensemble import hosts
 from hndsr_ensemble.cache import WindowCache
-from hndsr_ensemble.choice import EngineChoiceError
-from hndsr_ensemble.engines import EngineFacts
+from hndsr_ensemble.choice import EngineChoiceError, EngineFacts
 from hndsr_ensemble.manifest import Manifest, ManifestError
 from hndsr_ensemble.serving import ServingSettings
 from hndsr_ensemble.tile_service import TileService

@@ -12,8 +12,7 @@ import torch
 from jaxtyping import Float32
 
 from hndsr_ensemble.cache import WindowCache
-from hndsr_ensemble.choice import EngineChoice
-from hndsr_ensemble.engines.select import EngineFacts
+from hndsr_ensemble.choice import EngineChoice, EngineFacts
 from hndsr_ensemble.engines.torch.compiling import may_compile
 from hndsr_ensemble.engines.torch.device import DTYPES, PRECISIONS, engine_name, open_device
 from hndsr_ensemble.engines.torch.tiling import TorchTiler
