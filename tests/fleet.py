@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from fakes import FakeBackend
@@ -62,10 +63,16 @@ class Addresses:
 class Fleet:
     """A pool over fake endpoints, by the name of their hosts."""
 
-    def __init__(self, *written: str, lookup: Any = look_up, **revisions: str) -> None:
+    def __init__(
+        self,
+        *written: str,
+        lookup: Any = look_up,
+        clock: Callable[[], float] = time.monotonic,
+        **revisions: str,
+    ) -> None:
         self.endpoints: dict[str, FakeEndpoint] = {}
         self._revisions = revisions
-        self.pool = EndpointPool(written, self._connect, lookup=lookup)
+        self.pool = EndpointPool(written, self._connect, lookup=lookup, clock=clock)
 
     def __getitem__(self, host: str) -> FakeEndpoint:
         return self.endpoints.setdefault(host, _endpoint(self._revisions.get(host, OLD)))

@@ -10,21 +10,21 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from importlib.metadata import version
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from pydantic import ValidationError
-
+from hndsr_gateway.configuration import read_settings
 from hndsr_gateway.errors import StartupError
+from hndsr_gateway.identity.command import add_keys
 from hndsr_gateway.processes import Order, running_processes
 from hndsr_gateway.server import Gateway, running_gateway, serving_tritons
-from hndsr_gateway.settings import ENVIRONMENT_PREFIX, Settings, refuse_unknown
+from hndsr_gateway.settings import ENVIRONMENT_PREFIX, Settings
 from hndsr_gateway.strips import STRIP_BYTES
 from hndsr_gateway.telemetry.logs import set_up_logs
 from hndsr_gateway.telemetry.setup import telemetry
-from hndsr_gateway.triton.errors import TritonDiedError
+from hndsr_gateway.triton.errors import TritonLostError
 
 EXIT_CONFIGURATION = 2
 EXIT_STARTUP = 3
@@ -39,27 +39,11 @@ KEPT_BYTES = 4 * LARGE_BLOCK_BYTES
 logger = logging.getLogger("hndsr_gateway")
 
 
-class InvalidSettingsError(StartupError):
-    """Settings are not of their type or out of their range; all of them are named."""
-
-    def __init__(self, *, error: ValidationError) -> None:
-        lines = (
-            f"{ENVIRONMENT_PREFIX}{'.'.join(map(str, fault['loc'])).upper()} is {fault['input']!r}: "
-            + (f"it should be {_written(fault)}" if fault["type"] == "string_pattern_mismatch" else fault["msg"])
-            for fault in error.errors()
-        )
-        super().__init__("; ".join(lines))
-
-
-def _written(fault: Mapping[str, Any]) -> str:
-    """How addresses are written in a setting."""
-    one = "HOST:PORT"
-    return f"{one} or dns:{one}, or several with commas between" if "triton_endpoints" in fault["loc"] else one
-
-
 def main() -> None:
-    """Entry point; exits with 0, 2 (settings), 3 (cannot start) or 4 (Triton ended by itself)."""
+    """Entry point; exits with 0, 2 (settings), 3 (cannot start) or 4 (Triton died and does not start any more)."""
     arguments = _parser().parse_args()
+    if arguments.run is not None:
+        _run_command(arguments)
     if arguments.child:
         _start_child()
     try:
@@ -69,6 +53,15 @@ def main() -> None:
     if settings.processes > 1:
         _start(settings, running_processes(settings), nullcontext(), managed=arguments.managed)
     _start(settings, running_gateway(settings), telemetry(settings.metrics_listen), managed=arguments.managed)
+
+
+def _run_command(arguments: argparse.Namespace) -> NoReturn:
+    """Do what a subcommand is for, instead of serving."""
+    try:
+        arguments.run(arguments)
+    except StartupError as error:
+        _fail(error, EXIT_CONFIGURATION)
+    sys.exit(0)
 
 
 def _start_child() -> NoReturn:
@@ -100,7 +93,7 @@ def _start(
 async def _share(order: Order) -> AsyncIterator[Gateway]:
     """One of several processes, whose parent keeps Triton."""
     async with serving_tritons(order.settings, control_headers=order.control_headers) as address:
-        yield Gateway(address, None)
+        yield Gateway(address)
 
 
 def give_back_memory() -> None:
@@ -136,19 +129,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--version", action="version", version=version("hndsr"))
+    parser.set_defaults(run=None)
+    add_keys(parser.add_subparsers(title="commands instead of serving", metavar="[COMMAND]"))
     return parser
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    refuse_unknown(os.environ)
-    try:
-        return Settings(**({"listen": arguments.listen} if arguments.listen else {}))
-    except ValidationError as error:
-        raise InvalidSettingsError(error=error) from error
+    return read_settings(os.environ, **({"listen": arguments.listen} if arguments.listen else {}))
 
 
 def _fail(error: StartupError, code: int) -> NoReturn:
-    sys.stderr.write(f"hndsr-gateway: error: {error}\n")
+    for line in str(error).splitlines():
+        sys.stderr.write(f"hndsr-gateway: error: {line}\n")
     sys.exit(code)
 
 
@@ -186,7 +178,7 @@ async def _run(starting: AbstractAsyncContextManager[Gateway], *, managed: bool)
             sys.stdout.flush()
         try:
             await gateway.wait()
-        except TritonDiedError as error:
+        except TritonLostError as error:
             logger.error("%s", error)  # noqa: TRY400 - its message is whole without a traceback
     return EXIT_TRITON_DIED
 

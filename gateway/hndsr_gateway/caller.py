@@ -80,8 +80,10 @@ def current_caller() -> Caller:
 @contextmanager
 def called_by(caller: Caller) -> Iterator[None]:
     """Have `current_caller` say who it is, here and in tasks that are started here."""
-    token = _current.set(caller)
+    before = _current.get()
+    _current.set(caller)
     try:
         yield
     finally:
-        _current.reset(token)
+        # Not by a token: a generator whose caller has gone is closed in another context, where a token is refused.
+        _current.set(before)

@@ -2,7 +2,7 @@
 
 GatewayError
 ├── InvalidRequestError       the caller can mend the request
-│   ├── ImageTooLargeError, SideTooLongError, AnswerTooLargeError, EmptyImageError, RawImageError
+│   ├── ImageTooLargeError, SideTooLongError, AnswerTooLargeError, BeyondQuotaError, EmptyImageError, RawImageError
 │   ├── UnsupportedFormatError, DamagedImageError, DecompressionBombError
 │   ├── OutputUnsupportedError, ReferenceMismatchError
 │   ├── ScaleOutOfRangeError, OptionOutOfRangeError, ValueRangeError
@@ -89,6 +89,18 @@ class SideTooLongError(InvalidRequestError):
 
     def __init__(self, *, length: int, limit: int) -> None:
         super().__init__(f"a side of the target has {length:,} px, the limit is {limit:,} px", field="image")
+
+
+class BeyondQuotaError(InvalidRequestError):
+    """The target, or one tile of it, has more pixels than the caller may have in an hour: waiting would not help."""
+
+    reason = "IMAGE_TOO_LARGE"
+    remedy = "send the image in parts, in smaller tiles, or ask the server's operator for more"
+
+    def __init__(self, *, target_px: int, limit_px: int) -> None:
+        super().__init__(
+            f"the target has {target_px:,} px, this caller may have {limit_px:,} px per hour", field="image"
+        )
 
 
 class EmptyImageError(InvalidRequestError):
@@ -271,7 +283,10 @@ class PermissionDeniedError(GatewayError):
 
 
 class OverloadedError(GatewayError):
-    """As much waits, or as many streams are open, as the settings allow, or 64 calls watch the health."""
+    """As much waits as the settings allow, or the request cannot be done before its deadline.
+
+    As much: requests, bytes, open streams, messages that come in, answers that are not taken, 64 watchers of the health.
+    """
 
     reason = "OVERLOADED"
     remedy = "try again after the delay that the answer's RetryInfo names"
@@ -340,8 +355,8 @@ class RequestTimeoutError(GatewayError):
     reason = "DEADLINE_EXCEEDED"
     remedy = "allow more time, up to the server's HNDSR_REQUEST_TIMEOUT_S, or send a smaller image"
 
-    def __init__(self) -> None:
-        super().__init__("the deadline passed before the image was done")
+    def __init__(self, happened: str = "the deadline passed before the image was done") -> None:
+        super().__init__(happened)
 
 
 class StartupError(Exception):

@@ -8,16 +8,17 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from hndsr_gateway.errors import UnavailableError
+from hndsr_gateway.shares import Path, Shares
 from hndsr_gateway.telemetry import metrics
 from hndsr_gateway.telemetry.tracing import span
+from hndsr_gateway.types import Priority
 
 CLASS_RATIO = 4.0
 """Requests whose work differs by less than this are of one size class."""
-CLASS_WEIGHT = 1.25
-"""How much larger the share of a size class is than that of the next larger one."""
 LEAST_WORK_S = 1e-3
 ONLY_LANE = ("",)
 LOOK_S = 0.1
@@ -33,11 +34,43 @@ class Ticket:
     work_s: float = 0.0
     """Device time that it needs, in seconds, as soon as that is known."""
     waits: bool = True
+    caller_id: str = ""
+    priority: Priority = Priority.INTERACTIVE
+    deadline_s: float | None = None
+    """When its caller gives up, by the monotonic clock."""
+    model: str = ""
+    """What works on it; empty: it is measured alone."""
+    paid_px: int = 0
+    """Target pixels that its caller has spent on it."""
+    begun: bool = False
+    """Whether any of its work has begun."""
+    done_s: float = 0.0
+    """How much of `work_s` is done."""
+    worked_s: float = 0.0
+    """How long that took."""
+    seen_s: float = 0.0
+    """When the last of it was done."""
 
     @property
     def size_class(self) -> int:
         """The order of magnitude of its work."""
         return math.floor(math.log(max(self.work_s, LEAST_WORK_S), CLASS_RATIO))
+
+    @property
+    def path(self) -> Path:
+        """Among whose work it counts."""
+        return self.priority, self.caller_id, self.size_class
+
+    @contextlib.contextmanager
+    def working(self, cost_s: float) -> Iterator[None]:
+        """Have work on so much of it counted, whether it succeeds or not."""
+        self.begun, start_s = True, time.monotonic()
+        try:
+            yield
+        finally:
+            self.seen_s = time.monotonic()
+            self.worked_s += self.seen_s - start_s
+            self.done_s += cost_s
 
 
 @dataclass(slots=True, eq=False)
@@ -60,13 +93,10 @@ class Route:
 
 
 class FairGate:
-    """A semaphore that size classes share by the work that they bring in; within a class the first comes first.
+    """A semaphore that priorities, callers and size classes share as `Shares` says; else the first comes first.
 
     It has one lane or several, each with as many places and shares of its own. Whoever waits keeps to the lane of its
     route, but goes over to an idle one rather than wait for others.
-
-    Source: start-time fair queueing, Goyal et al. 1996, with a flow for each size class: a class that has been away
-    starts where those that are there stand.
 
     Args:
         places: in each lane.
@@ -79,12 +109,17 @@ class FairGate:
         self._queue = {"queue": queue} if queue else None
         self._inside: list[_Waiter] = []
         self._waiting: list[_Waiter] = []
-        self._shares: defaultdict[str, _Shares] = defaultdict(_Shares)
+        self._shares: defaultdict[str, Shares] = defaultdict(Shares)
         self._look: asyncio.TimerHandle | None = None
 
     def place(self, ticket: Ticket, *, cost_s: float, route: Route | None = None) -> Turn:
         """One of the places, held by `async with`, for work of so many seconds each time that it is entered."""
         return Turn(self, _Waiter(ticket, cost_s, route or Route(lambda: ONLY_LANE)))
+
+    @property
+    def tickets(self) -> set[Ticket]:
+        """Of those who are in it or wait for it."""
+        return {waiter.ticket for waiter in (*self._inside, *self._present())}
 
     async def enter(self, waiter: _Waiter) -> None:
         """Take a place as soon as it is the waiter's turn.
@@ -92,8 +127,9 @@ class FairGate:
         Raises:
             UnavailableError: if there has been no lane that it could take for too long.
         """
+        waiter.path = waiter.ticket.path
         for lane in waiter.route.open:
-            self._catch_up(lane, waiter.size_class)
+            self._catch_up(lane, waiter.path)
         waiter.turn, waiter.lost_s = asyncio.get_running_loop().create_future(), None
         self._waiting.append(waiter)
         self.wake()
@@ -131,13 +167,13 @@ class FairGate:
         A place in a lane that vanished is not kept.
         """
         lane = waiter.lane
-        shares = self._shares[lane]
-        before = (other for other in self._present() if shares.order(other) < shares.order(waiter))
+        mine = self._order(lane, waiter)
+        before = (other for other in self._present() if self._order(lane, other) < mine)
         if lane not in waiter.route.lanes() or any(lane in other.route.open for other in before):
             self.leave(waiter)
             await self.enter(waiter)
         else:
-            shares.charge(waiter)
+            self._charge(waiter)
 
     def wake(self) -> None:
         """Let in whoever can be let in: a place became free, or lanes came or went."""
@@ -145,10 +181,10 @@ class FairGate:
         while chosen := self._next(_is_at_home) or self._next(self._is_kept_out):
             waiter, lane = chosen
             if waiter.route.lane not in {None, lane}:
-                self._catch_up(lane, waiter.size_class)
+                self._catch_up(lane, waiter.path)
             waiter.lane = waiter.route.lane = lane
             self._inside.append(waiter)
-            self._shares[lane].charge(waiter)
+            self._charge(waiter)
             waiter.turn.set_result(None)
 
     def _refuse_the_lost(self) -> None:
@@ -178,7 +214,8 @@ class FairGate:
         for lane in sorted(lanes, key=self._busy):
             able = [waiter for waiter in waiting if may_take(waiter, lane)] if self._busy(lane) < self._places else []
             if able:
-                return min(able, key=self._shares[lane].order), lane
+                path = min({waiter.path for waiter in able}, key=self._shares[lane].order)
+                return min((waiter for waiter in able if waiter.path == path), key=_arrival_s), lane
         return None
 
     def _is_kept_out(self, waiter: _Waiter, lane: str) -> bool:
@@ -188,40 +225,21 @@ class FairGate:
     def _busy(self, lane: str) -> int:
         return sum(other.lane == lane for other in self._inside)
 
-    def _catch_up(self, lane: str, size_class: int) -> None:
-        inside = {other.size_class for other in self._inside if other.lane == lane}
-        waiting = {other.size_class for other in self._present() if lane in other.route.open}
-        self._shares[lane].catch_up(size_class, inside | waiting)
+    def _order(self, lane: str, waiter: _Waiter) -> tuple[float, ...]:
+        return *self._shares[lane].order(waiter.path), _arrival_s(waiter)
 
+    def _charge(self, waiter: _Waiter) -> None:
+        self._shares[waiter.lane].charge(waiter.path, waiter.cost_s)
 
-class _Shares:
-    """What the size classes have spent in one lane."""
-
-    def __init__(self) -> None:
-        self._spent_s: defaultdict[int, float] = defaultdict(float)
-        self._virtual_s = 0.0
-        """What a class has spent that has always been there."""
-
-    def charge(self, waiter: _Waiter) -> None:
-        """Count the work of one who is let in."""
-        self._virtual_s = max(self._virtual_s, self._spent_s[waiter.size_class])
-        self._spent_s[waiter.size_class] += waiter.cost_s * CLASS_WEIGHT**waiter.size_class
-
-    def catch_up(self, size_class: int, present: Collection[int]) -> None:
-        """Let a class start where those that are there stand, unless it is there itself."""
-        if not present:
-            self._virtual_s = max(self._spent_s.values(), default=0.0)
-        if size_class not in present:
-            self._spent_s[size_class] = max(self._spent_s[size_class], self._virtual_s)
-
-    def order(self, waiter: _Waiter) -> tuple[float, int, float]:
-        """Who has the least of it comes first."""
-        return self._spent_s[waiter.size_class], waiter.size_class, waiter.ticket.arrival_s
+    def _catch_up(self, lane: str, path: Path) -> None:
+        inside = {other.path for other in self._inside if other.lane == lane}
+        waiting = {other.path for other in self._present() if lane in other.route.open}
+        self._shares[lane].catch_up(path, inside | waiting)
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    """Who wants a place, and for how much work; `turn` and `lane` are set by the gate."""
+    """Who wants a place, and for how much work; `turn`, `path` and `lane` are set by the gate."""
 
     ticket: Ticket
     cost_s: float
@@ -230,10 +248,7 @@ class _Waiter:
     lost_s: float | None = None
     """Since when there is no lane that it could take, by the loop's clock."""
     turn: asyncio.Future[None] = field(init=False)
-
-    @property
-    def size_class(self) -> int:
-        return self.ticket.size_class
+    path: Path = field(init=False)
 
 
 class Turn:
@@ -257,6 +272,10 @@ class Turn:
         """Where the place is."""
         return self._waiter.lane
 
+    def working(self) -> AbstractContextManager[None]:
+        """Have the work that it is held for counted on the ticket."""
+        return self._waiter.ticket.working(self._waiter.cost_s)
+
     async def give_way(self) -> None:
         """Let those go first whose turn comes first, and come back.
 
@@ -266,6 +285,10 @@ class Turn:
         self._held = False
         await self._gate.enter_again(self._waiter)
         self._held = True
+
+
+def _arrival_s(waiter: _Waiter) -> float:
+    return waiter.ticket.arrival_s
 
 
 def _is_at_home(waiter: _Waiter, lane: str) -> bool:

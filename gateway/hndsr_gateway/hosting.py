@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hndsr_ensemble.choice import EngineChoiceError, Machine, choose, this_machine
 from hndsr_ensemble.geometry import Axis
-from hndsr_ensemble.manifest import Manifest, model_repository, read_manifests
+from hndsr_ensemble.manifest import Manifest, read_manifests
 from hndsr_ensemble.serving import IN_PROCESS
 from hndsr_gateway.errors import StartupError
 from hndsr_gateway.planning import MAX_CORES_PER_TILE, MAX_SIDE_PX, tile_bytes
@@ -61,7 +61,7 @@ def embedded_options(settings: Settings, machine: Machine | None = None) -> Embe
         UnknownModelError: if a model is to be served that the repository does not have.
         EngineUnavailableError: if nothing here runs the networks as it is asked for.
     """
-    repository = _repository(settings)
+    repository = settings.repository
     manifests = read_manifests(repository)
     _check_models(settings, manifests, repository)
     machine = machine or this_machine()
@@ -106,7 +106,7 @@ def region_pool(settings: Settings) -> RegionPool | None:
     if settings.shared_memory == "off" or not SHARED_MEMORY.is_dir():
         return None
     instances = settings.tiles_at_once * max(1, len(settings.triton_addresses))
-    needs = _needs(settings, read_manifests(_repository(settings)), instances=instances)
+    needs = _needs(settings, read_manifests(settings.repository), instances=instances)
     free_bytes = max(0, free_shared_memory_bytes() - needs.models_bytes) // settings.processes
     if free_bytes < needs.regions_bytes:
         logger.info(
@@ -117,10 +117,6 @@ def region_pool(settings: Settings) -> RegionPool | None:
             enlarge_shared_memory(needs.total_bytes),
         )
     return RegionPool(max_regions=needs.regions, max_bytes=min(needs.regions_bytes, free_bytes))
-
-
-def _repository(settings: Settings) -> Path:
-    return Path(settings.model_repository) if settings.model_repository else model_repository()
 
 
 def _needs(

@@ -52,7 +52,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         def answering(behaviour: Handler) -> Handler:
             async def call(request: Any, context: Any) -> Any:
                 with observed(context) as record:
-                    record.received_bytes += _size_bytes(request)
                     response = await behaviour(request, context)
                     record.sent_bytes += _size_bytes(response)
                     return response
@@ -67,7 +66,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
             return call
 
-        return _wrapped(handler, answering, streaming)
+        return wrapped(handler, answering, streaming)
 
 
 @contextlib.contextmanager
@@ -101,10 +100,11 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     ) -> Any:
         """Wrap the handler that `continuation` finds."""
         handler = await continuation(handler_call_details)
-        return None if handler is None else _wrapped(handler, _answering, _streaming)
+        return None if handler is None else wrapped(handler, _answering, _streaming)
 
 
-def _wrapped(handler: Any, answering: Wrap, streaming: Wrap) -> Any:
+def wrapped(handler: Any, answering: Wrap, streaming: Wrap) -> Any:
+    """A handler of the same shape, whose behaviour is wrapped by the one or the other: by how it answers."""
     shapes: tuple[tuple[str, Wrap, Callable[..., Any]], ...] = (
         ("unary_unary", answering, grpc.unary_unary_rpc_method_handler),
         ("stream_unary", answering, grpc.stream_unary_rpc_method_handler),

@@ -18,14 +18,27 @@ logger = logging.getLogger(__name__)
 SERVICE = upscale_pb2.DESCRIPTOR.services_by_name["UpscaleService"].full_name
 RETRY_INTERVAL_S = 0.25
 MAX_WATCHERS = 64
+UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class HealthServicer(health.aio.HealthServicer):
-    """Answers health checks, and lets `MAX_WATCHERS` watch: each holds a place among all calls."""
+    """Answers health checks, and lets `MAX_WATCHERS` watch: each holds a place among all calls.
+
+    grpc's own `Watch` forgets all watchers of a name when one of them leaves, and lets one that does not read keep the
+    status from changing.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._watchers = 0
+        self._changed = asyncio.Event()
+        """Set when a status changes, and replaced by another."""
+
+    async def set(self, service: str, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        """Tell everybody who watches a service, or the whole server by an empty name."""
+        await super().set(service, status)
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:  # noqa: N802 - grpc's name
         """Tell one watcher of every change until it leaves.
@@ -37,9 +50,19 @@ class HealthServicer(health.aio.HealthServicer):
             raise OverloadedError(f"{self._watchers} calls watch the health, the most at once", retry_delay_s=30.0)
         self._watchers += 1
         try:
-            await super().Watch(request, context)
+            await self._tell(request.service, context)
         finally:
             self._watchers -= 1
+
+    async def _tell(self, service: str, context: Any) -> None:
+        """Tell a watcher the status, and each that differs from what it was told last."""
+        told = None
+        while True:
+            changed, status = self._changed, self._server_status.get(service, UNKNOWN)
+            if status != told:
+                await context.write(health_pb2.HealthCheckResponse(status=status))
+                told = status
+            await changed.wait()
 
 
 class HealthMonitor:

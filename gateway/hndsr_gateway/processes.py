@@ -20,6 +20,7 @@ from typing import Any, cast
 from hndsr_gateway.errors import StartupError
 from hndsr_gateway.server import FLUSH_S, Gateway, ListenError, check_free, running_triton
 from hndsr_gateway.settings import Settings
+from hndsr_gateway.triton.supervisor import supervised
 
 logger = logging.getLogger(__name__)
 
@@ -95,12 +96,13 @@ async def running_processes(settings: Settings) -> AsyncIterator[Gateway]:
         address = stack.enter_context(reserved_address(settings.listen))
         settings, triton = await stack.enter_async_context(running_triton(settings))
         headers = {} if triton is None else triton.control_headers
+        supervision = None if triton is None else await stack.enter_async_context(supervised(triton))
         grace_s = settings.drain_grace_s + FLUSH_S + END_S
         orders = (Order(share(settings, address, number), headers) for number in range(settings.processes))
         kept = [KeptProcess(order.line(), grace_s=grace_s) for order in orders]
         await stack.enter_async_context(keeping(kept))
         logger.info("listening on %s, in %d processes", address, settings.processes)
-        yield Gateway(address, triton)
+        yield Gateway(address, triton, supervision)
 
 
 @contextlib.contextmanager

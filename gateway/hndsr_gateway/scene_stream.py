@@ -13,6 +13,7 @@ import numpy as np
 
 from hndsr_ensemble.tiles import TileStats
 from hndsr_ensemble.values import Ranges
+from hndsr_gateway.caller import current_caller
 from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.errors import (
     BackendMismatchError,
@@ -41,10 +42,10 @@ from hndsr_gateway.strips import (
 )
 from hndsr_gateway.telemetry.calls import current_call
 from hndsr_gateway.tiles import TileMaker, TileQueue, observed_tile
-from hndsr_gateway.types import ModelDescription, Plan, TileResponse
+from hndsr_gateway.types import ModelDescription, Plan, Priority, TileResponse
 
 RESUME_AFTER_S = 5.0
-"""When a stream that was open as the server stopped should be gone on with."""
+"""When a stream that was told to leave should be gone on with."""
 
 GONE_S = 15.0
 """How long a revision may be gone before a stream of it ends: an endpoint that failed once may be back in a moment."""
@@ -59,6 +60,7 @@ class Scene:
     plan: Plan
     model: ModelDescription
     ranges: Ranges
+    priority: Priority = Priority.BATCH
 
     @property
     def work_s(self) -> float:
@@ -89,7 +91,7 @@ class SceneStream:
         queue: runs the tiles.
         catalogue: knows what is served meanwhile.
         settings: how long its caller may stall, and it may be silent.
-        draining: set when the server is about to stop.
+        leaving: set when it is to end soon: the server stops, somebody else needs its room, or it is old.
         max_in_flight: tiles that may be here at once.
     """
 
@@ -100,11 +102,11 @@ class SceneStream:
         catalogue: Catalogue,
         settings: Settings,
         *,
-        draining: asyncio.Event,
+        leaving: asyncio.Event,
         max_in_flight: int,
     ) -> None:
         self._scene, self._queue, self._catalogue = scene, queue, catalogue
-        self._settings, self._draining = settings, draining
+        self._settings, self._leaving = settings, leaving
         self._max_in_flight = max_in_flight
         self._places = asyncio.Semaphore(max_in_flight)
         self._strip_bytes = most_strip_bytes(scene.plan)
@@ -154,17 +156,19 @@ class SceneStream:
             self._events.put_nowait(error)
 
     async def _announce(self) -> None:
-        """Tell of the server's stop as soon as it is known, also while no further tile is read."""
-        await self._draining.wait()
+        """Tell its caller to go on later as soon as that is known, or it is old, also while no further tile is read."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._leaving.wait(), self._settings.max_stream_s)
+        self._leaving.set()
         self._events.put_nowait(Draining(RESUME_AFTER_S))
 
     async def _read(self, strips: AsyncIterator[Strip], announced: asyncio.Task[None]) -> None:
-        source = _Interruptible(strips, self._draining)
+        source = _Interruptible(strips, self._leaving)
         try:
             unfinished = await self._read_tiles(source)
         finally:
             source.close()
-        if self._draining.is_set():
+        if self._leaving.is_set():
             await announced
         elif unfinished is not None:
             row, column = unfinished.place
@@ -178,7 +182,7 @@ class SceneStream:
             strip.check(limit_bytes=self._strip_bytes)
             if assembly is None:
                 await self._places.acquire()
-                if self._draining.is_set():
+                if self._leaving.is_set():
                     return None
                 assembly = TileAssembly(self._scene.plan, strip)
             if assembly.add(strip):
@@ -208,10 +212,18 @@ class SceneStream:
         return self._settings.stream_stall_s - idle_s
 
     async def _work(self, assembly: TileAssembly) -> None:
-        plan, place = self._scene.plan, assembly.place
+        plan, place, caller = self._scene.plan, assembly.place, current_caller()
+        await caller.allowance.spend_target_px(_target_px(assembly))
         tile = self._maker.request(assembly.rows, assembly.columns, assembly.finish())
         # A tile's own arrival, not the stream's, so that streams of one size take turns.
-        ticket = Ticket(0, time.monotonic(), work_s=self._scene.work_s)
+        ticket = Ticket(
+            0,
+            time.monotonic(),
+            work_s=self._scene.work_s,
+            caller_id=caller.id,
+            priority=self._scene.priority,
+            model=plan.model,
+        )
         cost_s = self._scene.work_s / plan.tile_count
         try:
             with observed_tile(tile):
@@ -301,6 +313,11 @@ class SceneStream:
             elapsed_s=elapsed_s,
             model=self._scene.model,
         )
+
+
+def _target_px(tile: TileAssembly) -> int:
+    rows, columns = tile.rows, tile.columns
+    return (rows.target_stop - rows.target_start) * (columns.target_stop - columns.target_start)
 
 
 class _Interruptible:

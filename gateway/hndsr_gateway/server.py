@@ -13,13 +13,20 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from hndsr_gateway import http2
+from hndsr_gateway.access import AccessInterceptor
 from hndsr_gateway.backend import TileBackend
 from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.errors import StartupError
 from hndsr_gateway.hosting import UnknownDefaultModelError, embedded_instances, embedded_options, region_pool
+from hndsr_gateway.identity.identity import Identity
+from hndsr_gateway.identity.startup import check_settings, keep_warning
+from hndsr_gateway.identity.tls import TlsFiles, server_credentials
 from hndsr_gateway.images.pool import ImageWorkers
 from hndsr_gateway.interceptors import METHODS, CallInterceptor, ErrorInterceptor
+from hndsr_gateway.limits import Limits
 from hndsr_gateway.monitor import MAX_WATCHERS, SERVICE, HealthMonitor, HealthServicer
+from hndsr_gateway.receiving import ReceivingInterceptor
 from hndsr_gateway.service import UpscaleService
 from hndsr_gateway.servicer import UpscaleServicer, add_to_server
 from hndsr_gateway.settings import Settings
@@ -27,7 +34,9 @@ from hndsr_gateway.telemetry import metrics
 from hndsr_gateway.triton.client import TritonBackend
 from hndsr_gateway.triton.embedded import EmbeddedTriton
 from hndsr_gateway.triton.endpoints import EndpointPool
+from hndsr_gateway.triton.supervisor import supervised
 from hndsr_gateway.types import OptionChoices
+from hndsr_gateway.untaken import UNTAKEN_CALLS, UntakenInterceptor
 
 logger = logging.getLogger(__name__)
 
@@ -62,18 +71,21 @@ class Gateway:
     """A running gateway."""
 
     address: str
-    triton: EmbeddedTriton | None
+    triton: EmbeddedTriton | None = None
+    supervision: asyncio.Task[None] | None = None
+    """Starts the embedded Triton again when it dies."""
 
     async def wait(self) -> None:
-        """Wait for the embedded Triton to end by itself; for ever without one.
+        """Wait until the embedded Triton is lost; for ever without one.
 
         Raises:
-            TritonDiedError: when it did.
+            TritonLostError: it died and does not start any more.
         """
-        if self.triton is None:
+        if self.supervision is None:
             await asyncio.Event().wait()
         else:
-            await self.triton.wait()
+            await asyncio.wait({self.supervision})  # which goes on when this is cancelled: requests may need Triton
+            self.supervision.result()
 
 
 @contextlib.asynccontextmanager
@@ -87,8 +99,9 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         await check_free(settings.listen)
         settings, triton = await stack.enter_async_context(running_triton(settings))
         headers = {} if triton is None else triton.control_headers
+        supervision = None if triton is None else await stack.enter_async_context(supervised(triton))
         bound = await stack.enter_async_context(serving_tritons(settings, control_headers=headers))
-        yield Gateway(bound, triton)
+        yield Gateway(bound, triton, supervision)
 
 
 @contextlib.asynccontextmanager
@@ -157,32 +170,41 @@ async def serving(backend: TileBackend, images: ImageWorkers, settings: Settings
     """Serve a backend; yields the bound address once it is ready, and drains at the end.
 
     Raises:
-        StartupError: if the address cannot be bound or the backend is not ready in time.
+        StartupError: if strangers could call, the address cannot be bound or the backend is not ready in time.
     """
+    check_settings(settings)
+    identity = Identity.of(settings)
+    await identity.warm_up()
     chosen = OptionChoices(steps=settings.default_steps, texture=settings.default_texture)
     catalogue = Catalogue(backend, default_model=settings.default_model, chosen=chosen)
     health_servicer = HealthServicer()
     monitor = HealthMonitor(catalogue, health_servicer, interval_s=settings.health_interval_s)
     metrics.begin_calls(METHODS)
     await monitor.set_serving(serving=False)
-    server = _server(settings)
+    limits = Limits.of(settings)
+    server = _server(settings, identity, limits)
     service = UpscaleService(backend, catalogue, images, settings)
     add_to_server(UpscaleServicer(service, settings), server)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    address = _bind(server, settings.listen)
+    if settings.reflection:
+        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    address = _bind(server, settings)
     await server.start()
     checks = asyncio.create_task(monitor.run())
+    warning = asyncio.create_task(keep_warning(settings))
     try:
+        await limits.start()
         await _ready(monitor, settings)
         _check_default_model(catalogue, settings)
         logger.info("listening on %s, default model %s", address, catalogue.default_model)
         yield address
     finally:
         checks.cancel()
+        warning.cancel()
         await monitor.set_serving(serving=False)
         await service.drain(settings.drain_grace_s)
         await server.stop(FLUSH_S)
+        await limits.close()
 
 
 def _check_default_model(catalogue: Catalogue, settings: Settings) -> None:
@@ -191,17 +213,18 @@ def _check_default_model(catalogue: Catalogue, settings: Settings) -> None:
         raise UnknownDefaultModelError(name=settings.default_model, served=served)
 
 
-def _server(settings: Settings) -> Any:
+def _server(settings: Settings, identity: Identity, limits: Limits) -> Any:
+    calls = settings.max_concurrent_requests + settings.max_queue_depth + settings.max_streams + SMALL_RPCS
     return grpc.aio.server(
-        interceptors=[CallInterceptor(), ErrorInterceptor()],
-        maximum_concurrent_rpcs=(
-            settings.max_concurrent_requests + settings.max_queue_depth + settings.max_streams + SMALL_RPCS
-        ),
-        options=[
-            ("grpc.max_receive_message_length", settings.max_message_bytes),
-            ("grpc.max_send_message_length", settings.max_message_bytes),
-            ("grpc.so_reuseport", int(settings.processes > 1)),
+        interceptors=[
+            CallInterceptor(),
+            ErrorInterceptor(),
+            UntakenInterceptor(),
+            AccessInterceptor(identity, limits),
+            ReceivingInterceptor(settings),
         ],
+        maximum_concurrent_rpcs=calls + UNTAKEN_CALLS,
+        options=http2.options(settings, calls=calls),
     )
 
 
@@ -215,12 +238,16 @@ async def check_free(listen: str) -> None:
     probe.close()
 
 
-def _bind(server: Any, listen: str) -> str:
+def _bind(server: Any, settings: Settings) -> str:
+    files = TlsFiles.of(settings)
     try:
-        port = server.add_insecure_port(listen)
+        if files is None:
+            port = server.add_insecure_port(settings.listen)
+        else:
+            port = server.add_secure_port(settings.listen, server_credentials(files))
     except RuntimeError as error:
-        raise ListenError(address=listen) from error
-    return f"{listen.rpartition(':')[0]}:{port}"
+        raise ListenError(address=settings.listen) from error
+    return f"{settings.listen.rpartition(':')[0]}:{port}"
 
 
 async def _ready(monitor: HealthMonitor, settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
@@ -50,9 +51,9 @@ class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
         )
         return convert.plan_response(plan, estimated_s=estimated_s)
 
-    async def Upscale(self, request: pb.UpscaleRequest, context: Any) -> bytes:  # noqa: N802, ARG002 - the contract's names
+    async def Upscale(self, request: pb.UpscaleRequest, context: Any) -> bytes:  # noqa: N802 - the contract's name
         """One whole image; answers with an UpscaleResponse."""
-        answer = await self._service.upscale(convert.upscale_request_of(request))
+        answer = await self._service.upscale(convert.upscale_request_of(request), deadline_s=_deadline_s(context))
         return await asyncio.to_thread(convert.upscale_response, answer)
 
     async def UpscaleStream(self, requests: AsyncIterator[bytes], context: Any) -> None:  # noqa: N802 - the contract's name
@@ -76,11 +77,20 @@ class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
 
         await self._service.stream(start(), strips(), send)
 
-    async def Compare(self, request: pb.CompareRequest, context: Any) -> pb.CompareResponse:  # noqa: N802, ARG002 - the contract's names
+    async def Compare(self, request: pb.CompareRequest, context: Any) -> pb.CompareResponse:  # noqa: N802 - the contract's name
         """How close one image is to another."""
         image = convert.source_of(request.image, field="image.")
         reference = convert.source_of(request.reference, field="reference.")
-        return convert.compare_response(await self._service.compare(image, reference, data_range=request.data_range))
+        answer = await self._service.compare(
+            image, reference, data_range=request.data_range, deadline_s=_deadline_s(context)
+        )
+        return convert.compare_response(answer)
+
+
+def _deadline_s(context: Any) -> float | None:
+    """When a call's caller gives up, by the monotonic clock."""
+    remaining_s = context.time_remaining()
+    return None if remaining_s is None else time.monotonic() + remaining_s
 
 
 def add_to_server(servicer: UpscaleServicer, server: Any) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from hndsr_ensemble.manifest import model_repository
 from hndsr_gateway.errors import StartupError
 
 ENVIRONMENT_PREFIX = "HNDSR_"
 PORT = "(0|[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 ADDRESS = rf"^(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):{PORT}$"
-ENDPOINT = rf"(dns:)?(\[[0-9a-fA-F:.]+\]|[^\s,:\[\]]+):{PORT}"
+ENDPOINT = rf"((dns:)?(\[[0-9a-fA-F:.]+\]|[^\s,:\[\]]+):{PORT}|unix:/[A-Za-z0-9_.:/@+-]{{1,106}})"
 FOREIGN_NAMES = frozenset({"HNDSR_TARGET", "HNDSR_API_KEY", "HNDSR_SITE_PACKAGES"})
 """Variables of the clients and of the models' processes."""
 
@@ -95,7 +97,8 @@ class Settings(BaseSettings):
     """Calls from one address (of IPv6: one /64) in a minute, whoever makes them. 0: no limit, as behind a proxy."""
 
     triton_endpoints: str = Field(default="", pattern=f"^$|^{ENDPOINT}( *, *{ENDPOINT})*$")
-    """Tritons, comma-separated: `HOST:PORT`, or `dns:HOST:PORT` for all behind a name. Empty: one is embedded."""
+    """Tritons, comma-separated: `HOST:PORT`, `dns:HOST:PORT` for all behind a name, or `unix:PATH` of a socket, which
+    `tritonserver --grpc-address=unix:/DIR/NAME` makes as `/DIR/NAME:8001`. Empty: one is embedded."""
 
     models: str = ""
     """Window models that the embedded Triton loads, comma-separated. Empty: all."""
@@ -254,6 +257,11 @@ class Settings(BaseSettings):
 
     triton_metrics_port: int = Field(default=0, ge=0, le=65535)
     """Port of the embedded Triton's own metrics, on the loopback address. 0: a free one."""
+
+    @property
+    def repository(self) -> Path:
+        """`model_repository`, the installed one where that is empty."""
+        return Path(self.model_repository) if self.model_repository else model_repository()
 
     @property
     def tiles_at_once(self) -> int:

@@ -62,15 +62,15 @@ class SceneStreams:
         Raises:
             GatewayError: if the stream cannot be served, or its caller breaks the contract or stalls.
         """
-        with contextlib.closing(start), self._room.stream():
+        with contextlib.closing(start), self._room.stream() as opened:
             scene = await asyncio.to_thread(self._prepare, await self._started(start))
-            with self._room.tiles(scene.tile_bytes, scene.plan.tile_count) as max_in_flight:
+            with self._room.tiles(opened, scene.tile_bytes, scene.plan.tile_count) as max_in_flight:
                 stream = SceneStream(
                     scene,
                     self._queue,
                     self._catalogue,
                     self._settings,
-                    draining=self._room.draining,
+                    leaving=opened.leaving,
                     max_in_flight=max_in_flight,
                 )
                 try:
@@ -113,4 +113,5 @@ class SceneStreams:
                 f"the plan of digest {start.digest[:64]!r} is required, this server makes {plan.digest}",
                 field="start.required_digest",
             )
-        return Scene(plan, model, checked_ranges(start.parameters.value_ranges, np.dtype(start.sample_type)))
+        ranges = checked_ranges(start.parameters.value_ranges, np.dtype(start.sample_type))
+        return Scene(plan, model, ranges, start.priority)

@@ -73,12 +73,21 @@ class TileQueue:
     """
 
     def __init__(self, backend: TileBackend, settings: Settings) -> None:
-        self._backend = backend
+        self._backend, self._settings = backend, settings
         self._gate = FairGate(settings.tiles_at_once, queue="tile")
 
     def route(self, plan: Plan) -> Route:
         """The way of one caller's tiles: to one endpoint while that is healthy, whose cache then serves the seams."""
         return Route(partial(self._backend.endpoints, plan.model, plan.revision))
+
+    def places(self, model: str, revision: str) -> int:
+        """How many tiles of a model are worked on at once."""
+        return self._settings.tiles_at_once * max(1, len(self._backend.endpoints(model, revision)))
+
+    @property
+    def tickets(self) -> set[Ticket]:
+        """Of the tiles that are worked on or wait."""
+        return self._gate.tickets
 
     def place(self, ticket: Ticket, *, cost_s: float, route: Route) -> Turn:
         """A place for a tile, held by `async with`."""
@@ -92,7 +101,8 @@ class TileQueue:
         """
         metrics.tiles_in_flight.add(1)
         try:
-            response = await self._backend.upscale(replace(tile, endpoint=turn.lane))
+            with turn.working():
+                response = await self._backend.upscale(replace(tile, endpoint=turn.lane))
         finally:
             metrics.tiles_in_flight.add(-1)
         _count_work(tile.model, response)

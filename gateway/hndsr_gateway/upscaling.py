@@ -17,7 +17,15 @@ from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.errors import RevisionChangedError, UnavailableError
 from hndsr_gateway.fair_gate import Route, Ticket
 from hndsr_gateway.images.picture import Enlarged
-from hndsr_gateway.planning import check_answer_size, check_unary_size, checked_ranges, checked_scale, make_plan
+from hndsr_gateway.planning import (
+    check_answer_size,
+    check_unary_size,
+    checked_options,
+    checked_ranges,
+    checked_scale,
+    make_plan,
+)
+from hndsr_gateway.scheduling import Work
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.tiles import TileMaker, TileQueue, observed_tile
 from hndsr_gateway.types import ModelDescription, Parameters, Plan, Raster, TileRequest, TileResponse, Upscaled
@@ -99,6 +107,25 @@ class RasterUpscaler:
         check_answer_size(plan.target, dtype, bands=bands, limit_bytes=self._settings.max_message_bytes)
         return RasterJob(source, plan, model, ranges, parameters)
 
+    def least_work(self, parameters: Parameters) -> Work:
+        """What an image takes that is not read yet, if it is a small one.
+
+        Raises:
+            GatewayError: if there is no such model, or its options are out of range.
+        """
+        model = self._catalogue.find(parameters.model)
+        window_s = model.window_time_s(checked_options(parameters.options, model))
+        return Work(window_s, model.name, self._queue.places(model.name, model.revision))
+
+    def work(self, job: RasterJob, *, beside_s: float = 0.0) -> Work:
+        """What a job takes, and so many seconds for what is done with it beside."""
+        plan = job.plan
+        places, own = self._queue.places(plan.model, plan.revision), self._tiles_at_once(plan)
+        return Work(job.work_s + beside_s, plan.model, places, own)
+
+    def _tiles_at_once(self, plan: Plan) -> int:
+        return min(self._settings.tiles_at_once, plan.tile_count)
+
     async def run(self, job: RasterJob, ticket: Ticket) -> Upscaled:
         """Run all tiles of a job; the tiles of several jobs take turns as `FairGate` says.
 
@@ -117,7 +144,7 @@ class RasterUpscaler:
     async def _run(self, job: RasterJob, ticket: Ticket) -> tuple[Raster, TileStats]:
         canvas, route = _Canvas(job), self._queue.route(job.plan)
         tiles = job.tiles()
-        count = min(self._settings.tiles_at_once, job.plan.tile_count)
+        count = self._tiles_at_once(job.plan)
         workers = [asyncio.create_task(self._work(job, tiles, canvas, ticket, route)) for _ in range(count)]
         try:
             await asyncio.gather(*workers)

@@ -39,6 +39,7 @@ COUNTERS_AND_GAUGES = {
     "hndsr_target_pixels_total": {"model"},
     "hndsr_windows_total": {"model", "source"},
     "hndsr_queue_depth": {"queue"},
+    "hndsr_quota_refusals_total": {"quota"},
     "hndsr_tiles_in_flight": set(),
     "hndsr_received_bytes_total": {"method"},
     "hndsr_sent_bytes_total": {"method"},

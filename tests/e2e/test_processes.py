@@ -59,6 +59,13 @@ def answers(gateway: GatewayProcess) -> bool:
         return client.upscale(np.zeros((8, 8, 3), np.uint8), model="bicubic", scale=2).image.shape == (16, 16, 3)
 
 
+def sockets(processes: list[psutil.Process]) -> Path:
+    """The folder of the socket that Triton, one of these processes, listens at."""
+    option = "--grpc-address=unix:"
+    (server,) = (process for process in processes if process.name() == "tritonserver")
+    return next(Path(word.removeprefix(option)).parent for word in server.cmdline() if word.startswith(option))
+
+
 def regions(owners: list[psutil.Process]) -> list[str]:
     """Shared memory that is named after one of these processes."""
     marks = [f"_{owner.pid}_" for owner in owners]
@@ -88,14 +95,17 @@ def test_there_is_one_triton(lasting: GatewayProcess) -> None:
 def test_gateway_leaves_nothing_when_terminated(gateway: GatewayProcess) -> None:
     process, _ = gateway
     below = psutil.Process(process.pid).children(recursive=True)
+    folder = sockets(below)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 0
     assert not any(child.is_running() for child in below)
+    assert not folder.exists()
 
 
 def test_gateway_leaves_nothing_when_killed(gateway: GatewayProcess) -> None:
     process, _ = gateway
     below = psutil.Process(process.pid).children(recursive=True)
+    folder = sockets(below)
     process.kill()
     assert until(lambda: not any(child.is_running() for child in below))
-    assert until(lambda: not regions(below))
+    assert until(lambda: not (regions(below) or folder.exists()))

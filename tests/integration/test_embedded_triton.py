@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,11 @@ from tritonclient.grpc import aio
 from tritonclient.utils import InferenceServerException
 
 from hndsr_gateway.triton import embedded, guarded
+from hndsr_gateway.triton.addresses import Addresses, reserved_addresses
 from hndsr_gateway.triton.embedded import EmbeddedTriton, EmbeddedTritonOptions
-from hndsr_gateway.triton.errors import ModelLoadError, StartupTimeoutError, TritonDiedError
+from hndsr_gateway.triton.errors import ModelLoadError, StartupTimeoutError, TritonDiedError, TritonLostError
 from hndsr_gateway.triton.guard import SHARED_MEMORY, hosts_backend, process_ids, unpacking_folders
-from hndsr_gateway.triton.ports import Ports, reserved_ports
+from hndsr_gateway.triton.supervisor import Supervisor, supervised
 from hndsr_gateway.triton.workspace import Workspace
 
 pytest.importorskip("pytriton")
@@ -38,15 +41,28 @@ from hndsr_gateway.triton.embedded import EmbeddedTriton, EmbeddedTritonOptions
 
 async def main():
     async with EmbeddedTriton(EmbeddedTritonOptions(pathlib.Path(sys.argv[1]), ("reverses",))) as triton:
-        print(triton._server.workspace.folder, flush=True)
+        print(triton._server.workspace.folder, triton.grpc_address, flush=True)
         await asyncio.sleep(60)
 
 asyncio.run(main())
+"""
+ANOTHER_USER = """
+import os, socket, sys
+
+os.setuid(65534)
+try:
+    socket.socket(socket.AF_UNIX).connect(sys.argv[1])
+except PermissionError:
+    print("refused")
 """
 
 
 def options(*models: str, **more: Any) -> EmbeddedTritonOptions:
     return EmbeddedTritonOptions(model_repository=MODELS, models=models or ("reverses",), exit_timeout_s=5, **more)
+
+
+def socket_of(grpc_address: str) -> Path:
+    return Path(grpc_address.removeprefix("unix:"))
 
 
 def processes(workspace: Workspace) -> list[psutil.Process]:
@@ -106,15 +122,29 @@ def triton(run: Callable[[Coroutine[Any, Any, Any]], Any]) -> Iterator[EmbeddedT
     run(shared.stop())
 
 
+@dataclass
+class Owner:
+    """Another process that runs an embedded Triton."""
+
+    process: subprocess.Popen[bytes]
+    workspace: Workspace
+    sockets: Path
+
+    def remains(self) -> list[str]:
+        """Everything that is left of it."""
+        return remains(self.workspace) + [str(self.sockets)] * self.sockets.exists()
+
+
 @pytest.fixture
-def owner(workspaces: list[Workspace]) -> Iterator[subprocess.Popen[bytes]]:
+def owner(workspaces: list[Workspace]) -> Iterator[Owner]:
     """Another process that runs an embedded Triton, ready."""
     program = [sys.executable, "-c", OWNER, str(MODELS)]
     with subprocess.Popen(program, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout
-            workspaces.append(Workspace(Path(process.stdout.readline().decode().strip())))
-            yield process
+            folder, address = process.stdout.readline().decode().split()
+            workspaces.append(Workspace(Path(folder)))
+            yield Owner(process, workspaces[-1], socket_of(address).parent)
         finally:
             process.kill()
 
@@ -179,11 +209,19 @@ def test_embedded_triton_serves_metrics(triton: EmbeddedTriton) -> None:
         assert b"nv_inference_request_success" in answer.read()
 
 
-def test_embedded_triton_listens_on_loopback_only(triton: EmbeddedTriton) -> None:
+def test_embedded_triton_listens_on_tcp_for_metrics_only(triton: EmbeddedTriton) -> None:
     listening = [c.laddr for c in psutil.Process(triton.pid).net_connections() if c.status == psutil.CONN_LISTEN]
     addresses = {f"{address.ip.removeprefix('::ffff:')}:{address.port}" for address in listening}
 
-    assert addresses == {triton.grpc_address, triton.metrics_address}
+    assert addresses == {triton.metrics_address}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+def test_embedded_triton_is_out_of_reach_of_other_users(triton: EmbeddedTriton) -> None:
+    program = [sys.executable, "-I", "-S", "-c", ANOTHER_USER, str(socket_of(triton.grpc_address))]
+    said = subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    assert (said, socket_of(triton.grpc_address).is_socket()) == ("refused\n", True)
 
 
 def test_embedded_triton_is_out_of_reach_of_the_terminal(triton: EmbeddedTriton) -> None:
@@ -251,14 +289,15 @@ def test_start_that_is_cancelled_leaves_nothing(workspaces: list[Workspace]) -> 
     assert remains(workspaces[0]) == []
 
 
-def test_start_takes_other_ports_when_one_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_takes_other_addresses_when_a_port_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def served() -> list[int]:
         async with EmbeddedTriton(options()) as triton:
             return await reverse(triton, [1, 2])
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        chosen = iter([contextlib.nullcontext(Ports(grpc=taken.getsockname()[1], metrics=1)), reserved_ports()])
-        monkeypatch.setattr(embedded, "reserved_ports", lambda **_: next(chosen))
+        first = Addresses(tmp_path, metrics_port=taken.getsockname()[1])
+        chosen = iter([contextlib.nullcontext(first), reserved_addresses()])
+        monkeypatch.setattr(embedded, "reserved_addresses", lambda **_: next(chosen))
         assert asyncio.run(served()) == [2, 1]
 
 
@@ -287,41 +326,95 @@ def test_wait_returns_when_the_server_is_stopped() -> None:
     asyncio.run(stopped())
 
 
+def known(triton: EmbeddedTriton) -> tuple[str, str, Mapping[str, str]]:
+    """What callers know of a server."""
+    return triton.grpc_address, triton.metrics_address, triton.control_headers
+
+
 @pytest.mark.parametrize("victim", ["server", "guard"])
-def test_start_follows_when_a_part_was_killed(workspaces: list[Workspace], victim: str) -> None:
+def test_start_follows_at_the_same_addresses_when_a_part_was_killed(workspaces: list[Workspace], victim: str) -> None:
     async def killed_and_started_again() -> None:
         triton = EmbeddedTriton(options())
         await triton.start()
+        before = known(triton)
         pid = triton.pid if victim == "server" else psutil.Process(triton.pid).ppid()
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(TritonDiedError):
             await asyncio.wait_for(triton.wait(), 10)
         left = remains(workspaces[0])
         async with triton:
-            assert (left, await reverse(triton, [1, 2])) == ([], [2, 1])
+            assert (left, known(triton), await reverse(triton, [1, 2])) == ([], before, [2, 1])
+            assert await shared_memory_status(triton, before[-1]) is not None
 
     asyncio.run(killed_and_started_again())
 
 
-def test_nothing_is_left_when_the_owner_is_killed(owner: subprocess.Popen[bytes], workspaces: list[Workspace]) -> None:
-    assert len(processes(workspaces[0])) == 2
-    owner.kill()
-    wait_until(lambda: not remains(workspaces[0]), timeout_s=10)
-
-    assert remains(workspaces[0]) == []
+def port_of(address: str) -> int:
+    return int(address.rpartition(":")[2])
 
 
-def test_next_start_clears_what_is_left_when_owner_and_guard_are_killed(
-    owner: subprocess.Popen[bytes], workspaces: list[Workspace]
-) -> None:
-    server = next(process for process in processes(workspaces[0]) if process.name() == "tritonserver")
-    owner.send_signal(signal.SIGSTOP)
+async def until(condition: Callable[[], object]) -> None:
+    while True:
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+
+
+def test_supervisor_starts_a_server_once_its_port_is_free_again(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with EmbeddedTriton(options()) as triton, supervised(triton):
+            os.kill(triton.pid, signal.SIGKILL)
+            await until(lambda: not triton.pid)
+            with socket.create_server(("127.0.0.1", port_of(triton.metrics_address))):
+                await until(lambda: "took a port" in caplog.text)
+            await until(lambda: triton.pid)
+            assert await reverse(triton, [1, 2]) == [2, 1]
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def test_port_of_a_server_that_died_is_not_given_to_others() -> None:
+    async def test() -> None:
+        async with EmbeddedTriton(options()) as triton:
+            os.kill(triton.pid, signal.SIGKILL)
+            with pytest.raises(TritonDiedError):
+                await asyncio.wait_for(triton.wait(), 10)
+            with socket.socket() as other, pytest.raises(OSError, match="in use"):
+                other.bind(("127.0.0.1", port_of(triton.metrics_address)))
+
+    asyncio.run(test())
+
+
+def test_supervisor_gives_up_when_a_model_does_not_load_any_more(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with EmbeddedTriton(EmbeddedTritonOptions(model_repository=tmp_path)) as triton:
+            (tmp_path / "reverses/1/model.py").write_text("raise ValueError('the weights are missing')")
+            os.kill(triton.pid, signal.SIGKILL)
+            with pytest.raises(TritonLostError, match="the weights are missing"):
+                await asyncio.wait_for(Supervisor(triton, first_pause_s=0.0).run(), 60)
+
+    shutil.copytree(MODELS / "reverses", tmp_path / "reverses")
+    asyncio.run(test())
+
+
+def test_nothing_is_left_when_the_owner_is_killed(owner: Owner) -> None:
+    assert len(processes(owner.workspace)) == 2
+    owner.process.kill()
+    wait_until(lambda: not owner.remains(), timeout_s=10)
+
+    assert owner.remains() == []
+
+
+def test_next_start_clears_what_is_left_when_owner_and_guard_are_killed(owner: Owner) -> None:
+    server = next(process for process in processes(owner.workspace) if process.name() == "tritonserver")
+    owner.process.send_signal(signal.SIGSTOP)
     os.kill(server.ppid(), signal.SIGKILL)
-    owner.kill()
-    owner.wait()
+    owner.process.kill()
+    owner.process.wait()
     wait_until(lambda: not server.is_running(), timeout_s=5)
-    assert (server.is_running(), workspaces[0].folder.exists()) == (False, True)
+    left = (owner.workspace.folder.exists(), owner.sockets.exists())
+    assert (server.is_running(), left) == (False, (True, True))
     embedded.clear_leftovers()
-    wait_until(lambda: not remains(workspaces[0]), timeout_s=5)
+    wait_until(lambda: not owner.remains(), timeout_s=5)
 
-    assert remains(workspaces[0]) == []
+    assert owner.remains() == []

@@ -108,7 +108,8 @@ ELSEWHERE = {
     *("BACKEND_UNAVAILABLE", "BACKEND_MISMATCH", "NOT_FINITE", "INTERNAL"),
     *("UNAUTHENTICATED", "PERMISSION_DENIED", "QUOTA_EXCEEDED"),
 }
-"""Reasons that other requests than Upscale, or other gateways, answer with; each has a test of its own below, or in test_access.py."""
+"""Reasons that other requests than Upscale, or other gateways, answer with; each has a test of its own below, or
+where keys and quotas are tested."""
 
 
 def answerable() -> dict[str, set[grpc.StatusCode]]:

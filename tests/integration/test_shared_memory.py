@@ -28,6 +28,7 @@ from hndsr_gateway.errors import BackendMismatchError, GatewayError, Unavailable
 from hndsr_gateway.triton import guard
 from hndsr_gateway.triton.client import TritonBackend
 from hndsr_gateway.triton.embedded import EmbeddedTriton, EmbeddedTritonOptions
+from hndsr_gateway.triton.errors import TritonDiedError
 from hndsr_gateway.triton.region_pool import RegionPool
 from hndsr_gateway.types import Raster, TileRequest, TileResponse
 
@@ -74,8 +75,8 @@ def is_right(answer: TileResponse, asked: TileRequest) -> bool:
 
 
 def files() -> set[str]:
-    """Regions that have a name."""
-    return {path.name for path in guard.SHARED_MEMORY.glob("hndsr_*_region")}
+    """Regions of this process that have a name."""
+    return {path.name for path in guard.SHARED_MEMORY.glob(f"hndsr_*_{os.getpid()}_*_region")}
 
 
 async def until(condition: Callable[[], object], *, timeout_s: float = 5.0) -> None:
@@ -387,3 +388,31 @@ def test_nothing_is_left_when_the_server_is_killed(run: Run, folder: Path) -> No
     before = files()
     run(test())
     assert files() == before
+
+
+async def described(made: Connected) -> None:
+    """Wait until the server answers."""
+    while True:
+        with contextlib.suppress(UnavailableError):
+            await made.backend.describe()
+            return
+        await asyncio.sleep(0.1)
+
+
+def test_regions_are_registered_anew_when_a_killed_server_was_started_again(run: Run, folder: Path) -> None:
+    async def test() -> None:
+        async with started(folder) as server:
+            made = Connected(server, folder)
+            await made.backend.describe()
+            await made.backend.upscale(tile())
+            os.kill(server.pid, signal.SIGKILL)
+            with pytest.raises(TritonDiedError):
+                await server.wait()
+            await server.start()
+            await asyncio.wait_for(described(made), 20)
+            for _ in range(2):
+                assert is_right(await made.backend.upscale(tile()), tile())
+            assert await made.mapped() == files() != set()
+            await made.close()
+
+    run(test())

@@ -118,9 +118,10 @@ def _nodata(layout: Layout) -> int | None:
 
 def _palette(layout: Layout) -> UInt8[np.ndarray, "entries 3"]:
     """Colours of 16 bits as 8; some writers put 8 into the lower half."""
-    colours = np.array(layout.palette, dtype=np.uint16).reshape(3, -1).T
-    if layout.photometric == INDEXED and len(colours) != 2**layout.bits:
+    entries = 2**layout.bits if layout.photometric == INDEXED else 0
+    if len(layout.palette) != 3 * entries or max(layout.palette, default=0) > np.iinfo(np.uint16).max:
         raise damaged("has a palette that cannot be")
+    colours = np.array(layout.palette, dtype=np.uint16).reshape(3, entries).T
     return (colours >> 8 if colours.size and colours.max() > 255 else colours).astype(np.uint8)
 
 

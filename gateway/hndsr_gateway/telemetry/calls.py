@@ -31,7 +31,7 @@ OTHER = "other"
 
 @dataclass(slots=True)
 class CallRecord:
-    """One call; `model`, `tiles` and `target_px` are known as it goes on."""
+    """One call; `caller`, `model`, `tiles` and `target_px` are known as it goes on."""
 
     method: str
     peer: str
@@ -40,10 +40,14 @@ class CallRecord:
     reason: str = ""
     received_bytes: int = 0
     sent_bytes: int = 0
+    caller: str = ""
+    """The name of who makes it. No metric has it: there may be any number of them."""
     model: str = ""
     tiles: int = 0
     target_px: int = 0
     first_tile_s: float | None = None
+    degraded: str = ""
+    """The reason for which its answer is lesser than was asked for."""
 
     def fail(self, code: str, reason: str) -> None:
         """Say how it ends."""
@@ -95,9 +99,13 @@ def _describe(record: CallRecord, span: Span) -> None:
     span.set_attribute("rpc.grpc.status_code", CODES.index(record.code))
     span.set_attribute("hndsr.bytes.received", record.received_bytes)
     span.set_attribute("hndsr.bytes.sent", record.sent_bytes)
+    if record.caller:
+        span.set_attribute("hndsr.caller", record.caller)
     if record.model:
         span.set_attribute("hndsr.model", record.model)
         span.set_attribute("hndsr.tiles", record.tiles)
+    if record.degraded:
+        span.set_attribute("hndsr.degraded", record.degraded)
     if record.code != OK:
         span.set_attribute("error.type", record.reason or record.code)
     if record.code in SERVER_FAULTS:
@@ -115,11 +123,13 @@ def _log(record: CallRecord, duration_s: float) -> None:
         "reason": record.reason,
         "duration_ms": round(1000 * duration_s, 1),
         "peer": record.peer,
+        "caller": record.caller,
         "bytes_in": record.received_bytes,
         "bytes_out": record.sent_bytes,
         "model": record.model,
         "tiles": record.tiles,
         "target_px": record.target_px,
+        "degraded": record.degraded,
     }
     told = " ".join(f"{name}={value}" for name, value in facts.items() if value not in {"", 0})
     access.log(level, "%s", told, extra=facts)

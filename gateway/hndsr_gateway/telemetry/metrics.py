@@ -45,6 +45,10 @@ tiles_moved = _meter.create_counter("hndsr.tiles.moved", "{tile}", "Tiles that a
 target_pixels = _meter.create_counter("hndsr.target_pixels", "{pixel}", "Target pixels of the tiles that are done.")
 windows = _meter.create_counter("hndsr.windows", "{window}", "Windows of them: computed, cached, or empty.")
 
+degraded = _meter.create_counter(
+    "hndsr.degraded", "{request}", "Upscale calls that got a lesser answer, by the model asked for and why."
+)
+
 queue_wait = _meter.create_histogram(
     "hndsr.queue.wait",
     "s",
@@ -52,7 +56,13 @@ queue_wait = _meter.create_histogram(
     explicit_bucket_boundaries_advisory=_WAIT_S,
 )
 queue_depth = _meter.create_up_down_counter("hndsr.queue.depth", "{place}", "Requests and tiles that wait.")
+quota_refusals = _meter.create_counter(
+    "hndsr.quota.refusals", "{refusal}", "Refusals because of a quota: requests, address, target_px, calls, streams."
+)
 
+triton_restarts = _meter.create_counter(
+    "hndsr.triton.restarts", "{start}", "How often the embedded Triton died and was started again."
+)
 endpoints = _meter.create_gauge("hndsr.endpoints", "{endpoint}", "Tritons that get tiles, and those that do not.")
 ready = _meter.create_gauge("hndsr.ready", "1", "Whether the models answer, as health checks are told.")
 model_info = _meter.create_gauge("hndsr.model_info", "1", "1 for each model and revision that is served, else 0.")

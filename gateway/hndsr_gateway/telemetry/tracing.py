@@ -9,14 +9,17 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 Attributes = Mapping[str, str | bool | int | float | Sequence[int]]
 
 NOTHING: Attributes = {}
 
 _tracer = trace.get_tracer("hndsr_gateway")
+_trace_context = TraceContextTextMapPropagator()
+"""What is taken from callers and handed on: `traceparent` and `tracestate`, never their `baggage`."""
 
 
 @contextmanager
@@ -35,7 +38,7 @@ def span(name: str, attributes: Attributes = NOTHING, *, kind: SpanKind = SpanKi
 @contextmanager
 def call_span(name: str, attributes: Attributes, metadata: Mapping[str, str]) -> Iterator[Span]:
     """The span of a call that came in, below its caller's if that sent one; who opens it says how the call ended."""
-    caller = propagate.extract(metadata)
+    caller = _trace_context.extract(metadata)
     current = _tracer.start_span(name, context=caller, kind=SpanKind.SERVER, attributes=attributes)
     with trace.use_span(current, end_on_exit=True, record_exception=False, set_status_on_exception=False):
         yield current
@@ -59,5 +62,5 @@ def outgoing_headers() -> dict[str, str]:
     """The current span as metadata of a call that goes out; empty where it is not exported."""
     headers: dict[str, str] = {}
     if is_sampled():
-        propagate.inject(headers)
+        _trace_context.inject(headers)
     return headers

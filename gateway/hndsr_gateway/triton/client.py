@@ -40,14 +40,15 @@ TILING_MODEL = "hndsr"
 BANDS = 3
 PIXELS = {"uint8": "PIXELS_U8", "uint16": "PIXELS_U16"}
 MAX_MESSAGE_BYTES = 2**31 - 1
-MAX_RECONNECT_BACKOFF_MS = 2000
+FIRST_RECONNECT_MS, LONGEST_RECONNECT_MS = 250, 1000
+"""Pauses before a lost connection is tried again, the first and the longest: as often as the pool asks."""
 
 
 class TritonBackend:
     """One Triton endpoint.
 
     Args:
-        address: of its gRPC service, `HOST:PORT`.
+        address: of its gRPC service, `HOST:PORT` or `unix:PATH`.
         describe_timeout_s: how long a description may take.
         tile_timeout_s: how long a tile may take.
         regions: shared memory for pixels, if this Triton can map it; None: they travel by message.
@@ -68,7 +69,8 @@ class TritonBackend:
             channel_args=[
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.max_reconnect_backoff_ms", MAX_RECONNECT_BACKOFF_MS),
+                ("grpc.initial_reconnect_backoff_ms", FIRST_RECONNECT_MS),
+                ("grpc.max_reconnect_backoff_ms", LONGEST_RECONNECT_MS),
             ],
         )
         self._address, self._said = address, ""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hndsr_gateway.triton.ports import LOOPBACK, Ports
+from hndsr_gateway.triton.addresses import LOOPBACK, SOCKET_PORT, Addresses
 from hndsr_gateway.triton.wheel import TritonWheel
 from hndsr_gateway.triton.workspace import Workspace
 
@@ -27,14 +27,16 @@ class ServerCommand:
 
     wheel: TritonWheel
     workspace: Workspace
-    ports: Ports
+    addresses: Addresses
     secret: str
-    """What callers of the restricted protocols have to know. Local users can read it in the list of processes; so the
-    control mode is `none`: no call can load or unload a model, with the secret or without."""
+    """What callers of the restricted protocols have to know. It guards against mistakes, not against attacks: local
+    users can read it in the list of processes, and who has it and reaches the server can map and unmap memory, so read
+    and spoil tiles. What keeps them out is the folder of the socket. The control mode is `none`: no call can load or
+    unload a model, with the secret or without."""
     exit_timeout_s: int
 
     def arguments(self) -> list[str]:
-        """The command line: gRPC and metrics on the loopback address, no other service, models fixed at the start."""
+        """The command line: gRPC on a socket, metrics on loopback, no other service, models fixed at the start."""
         options = {
             "model-repository": self.workspace.models,
             "backend-directory": self.workspace.backends,
@@ -45,11 +47,11 @@ class ServerCommand:
             "allow-http": "false",
             "allow-sagemaker": "false",
             "allow-vertex-ai": "false",
-            "grpc-address": LOOPBACK,
-            "grpc-port": self.ports.grpc,
+            "grpc-address": self.addresses.host,
+            "grpc-port": SOCKET_PORT,
             "grpc-restricted-protocol": f"{RESTRICTED}:{_KEY}={self.secret}",
             "metrics-address": LOOPBACK,
-            "metrics-port": self.ports.metrics,
+            "metrics-port": self.addresses.metrics_port,
             "metrics-interval-ms": 500,  # a stop waits for the collector to wake up
             "backend-config": f"python,shm-region-prefix-name={self.workspace.name}_",
         }

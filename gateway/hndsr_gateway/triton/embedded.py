@@ -1,4 +1,4 @@
-"""The embedded Triton: a real tritonserver from the wheel, on the loopback address, for as long as the gateway runs."""
+"""The embedded Triton: a real tritonserver from the wheel, on a private socket, for as long as the gateway runs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import final
 
 from hndsr_gateway.triton import requirements, wheel
+from hndsr_gateway.triton.addresses import Addresses, reserved_addresses
 from hndsr_gateway.triton.command import ServerCommand, control_headers, server_environment
 from hndsr_gateway.triton.errors import PortTakenError, StartupTimeoutError
 from hndsr_gateway.triton.guarded import GuardedServer
-from hndsr_gateway.triton.ports import LOOPBACK, Ports, reserved_ports
 from hndsr_gateway.triton.readiness import wait_until_ready
 from hndsr_gateway.triton.workspace import clear_leftovers, fill_workspace, find_models
 
@@ -54,16 +54,24 @@ class _Installation:
 
 @final
 class EmbeddedTriton:
-    """Starts and stops one tritonserver; `async with` does both. Whatever ends this process also ends the server."""
+    """Starts and stops one tritonserver; `async with` does both. Whatever ends this process also ends the server.
+
+    One that died can be started again: from the first start to the stop its addresses are kept from others, and what
+    callers know of it stays true.
+    """
 
     def __init__(self, options: EmbeddedTritonOptions) -> None:
         self._options = options
+        self._secret = secrets.token_hex(16)
+        self._installation: _Installation | None = None
         self._server: GuardedServer | None = None
+        self._addresses: Addresses | None = None
+        self._reservation = contextlib.ExitStack()
         self.grpc_address = ""
-        """Where inference is served, as `127.0.0.1:PORT`; empty before the start."""
+        """Where inference is served, as `unix:PATH`, to this user alone; empty before the start."""
         self.metrics_address = ""
         """Where Prometheus metrics are served, as `127.0.0.1:PORT`; empty before the start."""
-        self.control_headers: Mapping[str, str] = {}
+        self.control_headers: Mapping[str, str] = control_headers(self._secret)
         """Metadata that Triton wants with calls that register shared memory or change log and trace settings."""
 
     @property
@@ -78,25 +86,32 @@ class EmbeddedTriton:
             EmbeddedTritonError: it cannot run here, a model does not load, or it is not ready in time.
         """
         clear_leftovers()
-        installation = _check_installation(self._options)
-        for _ in range(_PORT_RETRIES):
+        # Once only: the gateway's own regions take of the shared memory that has to be free.
+        self._installation = self._installation or _check_installation(self._options)
+        for _ in range(0 if self._addresses else _PORT_RETRIES):
             with contextlib.suppress(PortTakenError):
-                await self._start(installation)
+                await self._start(self._installation)
                 return
-        await self._start(installation)
+        await self._start(self._installation)
 
     async def _start(self, installation: _Installation) -> None:
-        self._server = await GuardedServer.prepare(exit_timeout_s=self._options.exit_timeout_s)
-        try:
-            with reserved_ports(metrics=self._options.metrics_port) as ports:
-                await self._launch(self._server, installation, ports)
-                await self._wait_until_ready(self._server, installation)
-        except BaseException:
-            server, self._server = self._server, None
-            await server.abort()
-            raise
+        async with contextlib.AsyncExitStack() as undo:
+            if self._addresses is None:
+                undo.callback(self._release_addresses)
+                reserved = reserved_addresses(metrics_port=self._options.metrics_port)
+                self._addresses = self._reservation.enter_context(reserved)
+            server = await GuardedServer.prepare(exit_timeout_s=self._options.exit_timeout_s)
+            undo.push_async_callback(server.abort)
+            await self._launch(server, installation, self._addresses)
+            await self._wait_until_ready(server, installation, self._addresses)
+            self._server = server
+            undo.pop_all()
 
-    async def _launch(self, server: GuardedServer, installation: _Installation, ports: Ports) -> None:
+    def _release_addresses(self) -> None:
+        self._addresses = None
+        self._reservation.close()
+
+    async def _launch(self, server: GuardedServer, installation: _Installation, addresses: Addresses) -> None:
         fill_workspace(
             server.workspace,
             wheel=installation.wheel,
@@ -106,8 +121,8 @@ class EmbeddedTriton:
         command = ServerCommand(
             wheel=installation.wheel,
             workspace=server.workspace,
-            ports=ports,
-            secret=secrets.token_hex(16),
+            addresses=addresses,
+            secret=self._secret,
             exit_timeout_s=self._options.exit_timeout_s,
         )
         environment = server_environment(
@@ -116,14 +131,12 @@ class EmbeddedTriton:
             python_path=wheel.model_python_path(self._options.python_path),
             extra=self._options.environment,
         )
-        await server.launch(command.arguments(), environment)
-        self.grpc_address = f"{LOOPBACK}:{ports.grpc}"
-        self.metrics_address = f"{LOOPBACK}:{ports.metrics}"
-        self.control_headers = control_headers(command.secret)
+        await server.launch(command.arguments(), environment, sockets=addresses.sockets)
+        self.grpc_address, self.metrics_address = addresses.grpc, addresses.metrics
 
-    async def _wait_until_ready(self, server: GuardedServer, installation: _Installation) -> None:
+    async def _wait_until_ready(self, server: GuardedServer, installation: _Installation, addresses: Addresses) -> None:
         models = tuple(model.name for model in installation.models)
-        ready = wait_until_ready(server, address=self.grpc_address, models=models)
+        ready = wait_until_ready(server, addresses=addresses, models=models)
         timeout_s = self._options.startup_timeout_s
         try:
             await asyncio.wait_for(ready, timeout_s)
@@ -150,6 +163,7 @@ class EmbeddedTriton:
         server, self._server = self._server, None
         if server is not None:
             await server.stop()
+        self._release_addresses()
 
     async def __aenter__(self) -> EmbeddedTriton:
         await self.start()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from hndsr_gateway.errors import GatewayError, RevisionChangedError, UnavailableError
 from hndsr_gateway.telemetry import metrics
+from hndsr_gateway.triton.breaker import Breaker, MoveBudget
+from hndsr_gateway.triton.member import Endpoint, Member
 from hndsr_gateway.triton.resolver import Lookup, Resolver, look_up
 from hndsr_gateway.types import ModelDescription, TileRequest, TileResponse
 
@@ -18,42 +20,36 @@ logger = logging.getLogger(__name__)
 SETTLING_S = 2.0
 """How long those that have answered wait for those that have not, in seconds."""
 
-
-class Endpoint(Protocol):
-    """One place that runs tiles."""
-
-    async def describe(self) -> list[ModelDescription]:
-        """All its models, each after its probe passed.
-
-        Raises:
-            UnavailableError: if one of them cannot answer.
-        """
-
-    async def upscale(self, tile: TileRequest) -> TileResponse:
-        """One tile; cancelling the call stops it.
-
-        Raises:
-            RevisionChangedError: if the model is of another revision than the tile asks for.
-            UnavailableError: if it cannot answer.
-        """
-
-    async def close(self) -> None:
-        """Give up the connection; may be called again."""
+RETRY_S = 1.0
+"""When a tile should be sent again that found no endpoint, if none rests for a known time, in seconds."""
 
 
 class EndpointPool:
     """A `TileBackend` of several endpoints; one that cannot answer gets no tiles until it has described its models.
 
+    One whose tiles fail again and again though it describes itself well gets none for a while, and then one as a trial.
+    Only tiles are tried again elsewhere, since they alone are the same bytes wherever and however often they are made;
+    and no more of them than a budget allows, so that endpoints which are left are not asked for twice the work.
+
     Args:
         written: the endpoints, each as `HOST:PORT` or `dns:HOST:PORT`.
         connect: makes an endpoint from its address.
         lookup: finds the addresses behind a name.
+        clock: seconds that only go forward.
     """
 
-    def __init__(self, written: Sequence[str], connect: Callable[[str], Endpoint], *, lookup: Lookup = look_up) -> None:
-        self._resolver, self._connect = Resolver(written, lookup=lookup), connect
-        self._members: dict[str, _Member] = {}
-        self._leaving: dict[asyncio.Task[None], _Member] = {}
+    def __init__(
+        self,
+        written: Sequence[str],
+        connect: Callable[[str], Endpoint],
+        *,
+        lookup: Lookup = look_up,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._resolver, self._connect, self._clock = Resolver(written, lookup=lookup), connect, clock
+        self._moves = MoveBudget()
+        self._members: dict[str, Member] = {}
+        self._leaving: dict[asyncio.Task[None], Member] = {}
         self._preferred: dict[str, str] = {}
 
     async def close(self) -> None:
@@ -91,16 +87,19 @@ class EndpointPool:
         return tuple(member.address for member in self._members.values() if member.serves(model, revision))
 
     async def upscale(self, tile: TileRequest) -> TileResponse:
-        """One tile, at the endpoint that it names or else the least loaded; each is tried once.
+        """One tile, at the endpoint that it names or else the least loaded; each is tried once, as the budget allows.
 
         Raises:
             RevisionChangedError: if the model is served, but nowhere in the revision that the tile asks for.
             BackendMismatchError: if an endpoint refuses the tile as such.
-            UnavailableError: if no endpoint that serves the revision can answer.
+            UnavailableError: if no endpoint that serves the revision can answer, or too many tiles moved before.
         """
-        tried: set[_Member] = set()
+        tried: set[Member] = set()
         failure: GatewayError | None = None
+        self._moves.earn()
         while member := self._choose(tile, tried):
+            if isinstance(failure, UnavailableError) and not self._moves.take():
+                break
             if tried:
                 metrics.tiles_moved.add(1)
             tried.add(member)
@@ -113,9 +112,11 @@ class EndpointPool:
             except RevisionChangedError as error:
                 member.forget(tile.model)
                 failure = failure or error
+        if isinstance(failure, UnavailableError):
+            raise self._unavailable() from failure
         raise failure or self._refusal(tile)
 
-    def _choose(self, tile: TileRequest, tried: set[_Member]) -> _Member | None:
+    def _choose(self, tile: TileRequest, tried: set[Member]) -> Member | None:
         able = [
             member
             for member in self._members.values()
@@ -125,9 +126,15 @@ class EndpointPool:
 
     def _refusal(self, tile: TileRequest) -> GatewayError:
         """Why a tile is not even tried."""
-        if served := self._counts(tile.model):
+        served = self._counts(tile.model)
+        if served and tile.revision not in served:
             return RevisionChangedError(required=tile.revision, served=self._preference(tile.model, served))
-        return UnavailableError()
+        return self._unavailable()
+
+    def _unavailable(self) -> UnavailableError:
+        """What names the time until the first endpoint may be given tiles again."""
+        delays_s = (member.pause_s or RETRY_S for member in self._members.values())
+        return UnavailableError(retry_delay_s=round(min(delays_s, default=RETRY_S), 3))
 
     def _update(self, addresses: Sequence[str]) -> None:
         """Take in addresses that are new, and let go those that vanished."""
@@ -141,12 +148,12 @@ class EndpointPool:
 
     def _count(self) -> None:
         """Tell how many get tiles, and how many do not."""
-        serving = sum(bool(member.models) for member in self._members.values())
+        serving = sum(bool(member.models) and not member.pause_s for member in self._members.values())
         metrics.endpoints.set(serving, {"state": "serving"})
         metrics.endpoints.set(len(self._members) - serving, {"state": "away"})
 
-    def _join(self, address: str) -> _Member:
-        return _Member(address, self._connect(address))
+    def _join(self, address: str) -> Member:
+        return Member(address, self._connect(address), Breaker(self._clock))
 
     def _descriptions(self) -> list[ModelDescription]:
         found: dict[str, dict[str, ModelDescription]] = {}
@@ -171,75 +178,3 @@ class EndpointPool:
         leading = [revision for revision, count in counts.items() if count == most]
         before = self._preferred.get(name, "")
         return before if before in leading else min(leading)
-
-
-class _Member:
-    """An endpoint, what it serves, and what it works on."""
-
-    def __init__(self, address: str, endpoint: Endpoint) -> None:
-        self.address, self._endpoint = address, endpoint
-        self.models: dict[str, ModelDescription] = {}
-        """By name; none while it is not to get tiles."""
-        self.tiles = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._question: asyncio.Task[None] | None = None
-        self._ejected = False
-
-    def serves(self, model: str, revision: str) -> bool:
-        """Whether tiles of a revision of a model can go there."""
-        return model in self.models and self.models[model].revision == revision
-
-    def ask(self) -> asyncio.Task[None]:
-        """Have it describe its models, once at a time; ends when it has, or cannot."""
-        if self._question is None or self._question.done():
-            self._question = asyncio.create_task(self._ask())
-        return self._question
-
-    def is_asked_again(self, questions: Collection[asyncio.Task[None]]) -> bool:
-        """Whether it failed after it had answered one of these, and is asked anew."""
-        return self._question is not None and self._question not in questions
-
-    async def upscale(self, tile: TileRequest) -> TileResponse:
-        """One tile, as `Endpoint.upscale`."""
-        self.tiles += 1
-        self._idle.clear()
-        try:
-            return await self._endpoint.upscale(tile)
-        finally:
-            self.tiles -= 1
-            if not self.tiles:
-                self._idle.set()
-
-    def eject(self) -> None:
-        """Give it no tiles until it has described its models, which it is asked to at once: it may be well again."""
-        if not self._ejected:
-            logger.warning("endpoint %s cannot answer and gets no tiles until it can", self.address)
-        self._ejected, self.models = True, {}
-        self.ask()
-
-    def forget(self, model: str) -> None:
-        """Give it no tiles of a model until it has described that anew."""
-        self.models.pop(model, None)
-
-    async def leave(self) -> None:
-        """Close it once its tiles are done."""
-        await self._idle.wait()
-        await self.close()
-
-    async def close(self) -> None:
-        """Close it, whatever it works on."""
-        if self._question is not None:
-            self._question.cancel()
-            await asyncio.wait({self._question})
-        await self._endpoint.close()
-
-    async def _ask(self) -> None:
-        try:
-            described = await self._endpoint.describe()
-        except UnavailableError:
-            self.eject()
-            return
-        if self._ejected:
-            logger.info("endpoint %s answers again", self.address)
-        self._ejected, self.models = False, {model.name: model for model in described}

@@ -107,6 +107,16 @@ class TemporaryFolderError(EmbeddedTritonError):
         )
 
 
+class SocketPathError(EmbeddedTritonError):
+    """The folder for temporary files is too deep for a socket in it."""
+
+    def __init__(self, *, folder: Path, limit_bytes: int) -> None:
+        super().__init__(
+            f"Triton cannot listen at a socket below {str(folder)!r}, the folder for temporary files, whose path may "
+            f"have {limit_bytes} bytes; set TMPDIR to a shorter one, as /tmp"
+        )
+
+
 class ModelLoadError(EmbeddedTritonError):
     """At least one model could not be loaded."""
 
@@ -132,12 +142,21 @@ class TritonDiedError(EmbeddedTritonError):
     def __init__(self, *, exit_code: int, dead_model: str | None, last_lines: Sequence[str]) -> None:
         server = f"tritonserver ended with code {exit_code}"
         died = f"the process of model '{dead_model}' died" if dead_model else server
-        advice = "start again, with more memory if the kernel killed it (code 137); its last lines:"
+        advice = "give it more memory if the kernel killed it (code 137); its last lines:"
         super().__init__("\n  ".join([f"{died}; {advice}", *last_lines]))
 
 
+class TritonLostError(EmbeddedTritonError):
+    """The server died and does not start any more."""
+
+    def __init__(self, *, starts: int, cause: str) -> None:
+        super().__init__(
+            f"Triton died and could not be started {starts} times in a row; mend the cause and start again. {cause}"
+        )
+
+
 class PortTakenError(EmbeddedTritonError):
-    """Another program took one of the server's ports between its choice and its use."""
+    """Another program listens at one of the server's ports, which were free when they were chosen."""
 
     def __init__(self) -> None:
         super().__init__("another program took a port that was free when it was chosen for Triton; start again")

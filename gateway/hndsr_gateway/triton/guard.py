@@ -229,6 +229,8 @@ def main() -> int:
         end_orphans()
         clear(order["name"], Path(order["work_folder"]))
         clear_unpacking_folders(order["name"], older=order["unpacking_folders"])
+        if os.getppid() != order["owner"]:
+            shutil.rmtree(order["owners_folder"], ignore_errors=True)
     return server.returncode if server.returncode >= 0 else 128 - server.returncode
 
 

@@ -50,8 +50,13 @@ class GuardedServer:
         guarding = await create_subprocess_exec(*program, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True)
         return cls(guarding, create_workspace(guarding.pid), exit_timeout_s=exit_timeout_s)
 
-    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    async def launch(self, arguments: Sequence[str], environment: Mapping[str, str], *, sockets: Path) -> None:
         """Have the guard start the server.
+
+        Args:
+            arguments: its command line.
+            environment: its variables.
+            sockets: folder that goes with this process, should it be killed, not with the server.
 
         Raises:
             TritonDiedError: the server could not be started.
@@ -62,6 +67,8 @@ class GuardedServer:
             "environment": dict(environment),
             "name": self.workspace.name,
             "work_folder": str(self.workspace.folder),
+            "owner": os.getpid(),
+            "owners_folder": str(sockets),
             "exit_timeout_s": self._exit_timeout_s,
             "unpacking_folders": self._unpacking_folders,
         }

@@ -32,7 +32,7 @@ class Resolver:
     """The addresses of all endpoints.
 
     Args:
-        written: each as `HOST:PORT`, or as `dns:HOST:PORT` for every address that the name stands for.
+        written: each as `HOST:PORT`, `unix:PATH`, or as `dns:HOST:PORT` for every address that the name stands for.
         lookup: finds those.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -25,6 +26,8 @@ _CONFIG = "config.pbtxt"
 _INSTANCE_GROUP = re.compile(r"^instance_group \[.*\]\n", re.MULTILINE)
 _NAME = re.compile(r"hndsr_(?P<namespace>\d+)_(?P<pid>\d+)_(?P<start>\d+)_[a-z0-9_]{8}")
 _REGION = "_region"
+_SOCKETS = "hndsr-"
+_OWNER = "owner"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,15 @@ class Workspace:
         """What the server takes as its model repository."""
         return self.folder / "models"
 
+    def close_shared_memory(self) -> None:
+        """Close to other users what the server's models exchange tensors through: they make it readable to everybody.
+
+        They make it when they are loaded, under the same names for good, so nothing of a caller was in it before.
+        """
+        for region in filter(_is_own, guard.SHARED_MEMORY.glob(f"{self.name}_*")):
+            with contextlib.suppress(FileNotFoundError):  # the server may end at any time
+                region.chmod(stat.S_IRUSR | stat.S_IWUSR)
+
 
 def create_workspace(owner: int) -> Workspace:
     """A new, empty work folder that belongs to the process `owner`.
@@ -56,6 +68,19 @@ def create_workspace(owner: int) -> Workspace:
         TemporaryFolderError: there is no place for it.
     """
     return Workspace(Path(tempfile.mkdtemp(prefix=_owned_by(owner), dir=temporary_folder())))
+
+
+def create_socket_folder(owner: int) -> Path:
+    """A new folder only this user can enter, for sockets of the process `owner`.
+
+    Paths of sockets have to be short, so a file in it says whose it is, not its name.
+
+    Raises:
+        TemporaryFolderError: there is no place for it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=_SOCKETS, dir=temporary_folder()))
+    (folder / _OWNER).write_text(f"{_owned_by(owner)}{secrets.token_hex(4)}")
+    return folder
 
 
 def region_name(owner: int) -> str:
@@ -154,7 +179,7 @@ def _steps(config: Path) -> set[str]:
 
 
 def clear_leftovers() -> None:
-    """Remove what servers left here whose owner, the guard, is dead: processes, shared memory and work folders.
+    """Remove what servers left here whose owner is dead: processes, shared memory, work folders, sockets.
 
     Raises:
         TemporaryFolderError: there is no place for work folders.
@@ -164,6 +189,17 @@ def clear_leftovers() -> None:
     owners = [match for place in places if _is_own(place) and (match := _NAME.match(place.name))]
     for name in {owner[0] for owner in owners if not _lives(owner)}:
         guard.clear(name, temporary / name)
+    for folder in filter(_is_own, temporary.glob(f"{_SOCKETS}*")):
+        if (owner := _owner_of(folder)) and not _lives(owner):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _owner_of(sockets: Path) -> re.Match[str] | None:
+    """Whose a folder of sockets is; None where nothing tells, as in one that is just being made."""
+    try:
+        return _NAME.fullmatch((sockets / _OWNER).read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def _is_own(place: Path) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from fakes import FakeBackend
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from in_process import Client, connected, raw, refusal, request, run, running, scene, served
+from in_process import Client, connected, raw, refusal, request, run, running, scene, served, settle
 
 from hndsr_gateway.errors import UnavailableError
 from hndsr_gateway.monitor import MAX_WATCHERS
@@ -110,6 +110,22 @@ def test_health_watch_tells_when_the_backend_fails_and_when_it_is_back(name: str
 
     run(test())
     assert seen == [SERVING, NOT_SERVING, SERVING]
+
+
+def test_health_watch_goes_on_when_another_watcher_leaves() -> None:
+    backend, seen = FakeBackend(), []
+
+    async def test() -> None:
+        async with running(backend, **OFTEN) as client, watching(client, SERVICE) as changes:
+            seen.append(await anext(changes))
+            async with watching(client, SERVICE) as others:
+                await anext(others)
+            await settle()
+            backend.describe_error = UnavailableError()
+            seen.append(await anext(changes))
+
+    run(test())
+    assert seen == [SERVING, NOT_SERVING]
 
 
 def test_new_revision_is_served_after_the_next_check() -> None:

@@ -63,6 +63,16 @@ def test_main_names_all_wrong_settings(command: pytest.MonkeyPatch, capsys: pyte
     assert ("HNDSR_MAX_SOURCE_PX" in error, "HNDSR_TILE_TIME_S" in error) == (True, True)
 
 
+def test_main_says_all_that_is_wrong_a_line_each(
+    command: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"LISTN": "", "MAX_SOURCE_PX": "-1", "TLS_KEY": "key.pem"}.items():
+        command.setenv(f"HNDSR_{name}", value)
+    exit_code()
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith("hndsr-gateway: error: ") for line in lines] == [True] * 3
+
+
 def test_main_says_that_it_cannot_start_when_no_triton_answers(
     command: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,6 +83,7 @@ def test_main_says_that_it_cannot_start_when_its_address_is_none(
     command: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command.setattr("sys.argv", ["hndsr-gateway", "--listen", "no.such.host.invalid:1"])
+    command.setenv("HNDSR_INSECURE", "plaintext,anonymous")
     assert (exit_code(), "HNDSR_LISTEN" in capsys.readouterr().err) == (EXIT_STARTUP, True)
 
 
@@ -80,7 +91,7 @@ def test_main_says_that_it_cannot_start_when_its_address_is_none(
     ("name", "value", "said"),
     [
         ("HNDSR_LISTEN", "abc", "is 'abc': it should be HOST:PORT\n"),
-        ("HNDSR_TRITON_ENDPOINTS", "a:1,b", "is 'a:1,b': it should be HOST:PORT or dns:HOST:PORT, or several"),
+        ("HNDSR_TRITON_ENDPOINTS", "a:1,b", "is 'a:1,b': it should be HOST:PORT, dns:HOST:PORT or unix:PATH, or"),
         ("HNDSR_IMAGE_WORKERS", "100000", "equal to 64"),
     ],
 )
@@ -92,7 +103,11 @@ def test_main_says_what_a_setting_should_be(
 
 
 @pytest.mark.parametrize(
-    "written", ["abc", "a", "a:", ":1", "a:x", "a:65536", "a:1,", ",a:1", "a:1,,b:1", "a:1 b:1", "dns:a", "dns:a:b:1"]
+    "written",
+    [
+        *("abc", "a", "a:", ":1", "a:x", "a:65536", "a:1,", ",a:1", "a:1,,b:1", "a:1 b:1", "dns:a", "dns:a:b:1"),
+        *("unix:a", "unix:/", "unix:/a b", "unix:/a%20b", "dns:unix:/a", f"unix:/{'a' * 107}"),
+    ],
 )
 def test_triton_endpoints_are_refused_when_one_is_no_address(written: str) -> None:
     with pytest.raises(ValidationError, match="triton_endpoints"):
@@ -106,6 +121,7 @@ def test_triton_endpoints_are_refused_when_one_is_no_address(written: str) -> No
         ("triton:8001", ("triton:8001",)),
         ("10.0.0.1:8001, [::1]:8001 ,b:1", ("10.0.0.1:8001", "[::1]:8001", "b:1")),
         ("dns:triton.ml.svc:8001,c:1", ("dns:triton.ml.svc:8001", "c:1")),
+        ("unix:/run/triton/grpc:8001, c:1", ("unix:/run/triton/grpc:8001", "c:1")),
     ],
 )
 def test_triton_endpoints_are_a_list(written: str, addresses: tuple[str, ...]) -> None:

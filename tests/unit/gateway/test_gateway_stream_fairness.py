@@ -21,6 +21,8 @@ LONG_TILES = 18
 TILE_S = 0.01
 """How long a tile takes: long enough for a caller to send the next one meanwhile."""
 
+BATCH, INTERACTIVE = pb.PRIORITY_BATCH, pb.PRIORITY_INTERACTIVE
+
 Size = tuple[int, int]
 
 
@@ -29,9 +31,11 @@ async def stream(client: Client, size: Size) -> None:
     await upscaled(client, scene(size), cores=1)
 
 
-async def upscale(client: Client, size: Size = THUMBNAIL) -> None:
-    """A whole image through a unary call."""
-    await client.upscale.Upscale(request(raw(scene(size))))
+async def upscale(client: Client, size: Size = THUMBNAIL, *, priority: int = BATCH) -> None:
+    """A whole image through a unary call, of a stream's own priority unless another is given."""
+    message = request(raw(scene(size)))
+    message.priority = priority
+    await client.upscale.Upscale(message)
 
 
 async def arrived(client: Client) -> None:
@@ -40,7 +44,7 @@ async def arrived(client: Client) -> None:
         await client.upscale.GetModelInfo(pb.GetModelInfoRequest())
 
 
-def order_of_tiles(streams: list[Size], *, thumbnails: int = 0, **settings: Any) -> list[Size]:
+def order_of_tiles(streams: list[Size], *, thumbnails: int = 0, priority: int = BATCH, **settings: Any) -> list[Size]:
     """The images that the tiles in the backend belong to; all calls come in one after another during the first tile."""
     backend = FakeBackend(window_s=1.0, delay_s=TILE_S)
     backend.hold()
@@ -50,7 +54,7 @@ def order_of_tiles(streams: list[Size], *, thumbnails: int = 0, **settings: Any)
             work = [asyncio.create_task(stream(client, size)) for size in streams]
             await backend.started(1)
             await arrived(client)
-            work += [asyncio.create_task(upscale(client)) for _ in range(thumbnails)]
+            work += [asyncio.create_task(upscale(client, priority=priority)) for _ in range(thumbnails)]
             await arrived(client)
             backend.release()
             await asyncio.gather(*work)
@@ -78,6 +82,13 @@ def test_stream_is_not_starved_by_thumbnails() -> None:
 
 def test_thumbnails_have_the_larger_share_beside_a_stream() -> None:
     assert order_of_tiles([LONG], thumbnails=60)[:30].count(THUMBNAIL) > 15
+
+
+def test_stream_gets_a_ninth_beside_interactive_thumbnails() -> None:
+    """They are of one caller; 8 : 1 by work, and all tiles here are a window each."""
+    order = order_of_tiles([LONG], thumbnails=60, priority=INTERACTIVE)
+    places = [place for place, size in enumerate(order[:60]) if size == LONG]
+    assert {after - before for before, after in itertools.pairwise(places[1:])} == {9}
 
 
 @pytest.mark.parametrize("ahead", [1, 4])

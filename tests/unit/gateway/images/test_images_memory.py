@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 
 import numpy as np
@@ -61,6 +62,12 @@ def test_array_survives_the_shortening_of_what_is_not_sealed() -> None:
 def test_memory_without_memfd_is_a_file_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "memfd_create", raising=False)
     assert SharedMemory.holding([b"ab", b"c"]).array().tobytes() == b"abc"
+
+
+def test_memory_without_memfd_is_closed_to_other_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    memory = SharedMemory.holding([b"ab"])
+    assert stat.S_IMODE(os.fstat(memory.descriptor).st_mode) == 0o600
 
 
 def test_reading_refuses_what_is_no_file() -> None:

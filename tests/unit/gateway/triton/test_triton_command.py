@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from hndsr_gateway.triton.addresses import Addresses
 from hndsr_gateway.triton.command import ServerCommand, control_headers, server_environment
-from hndsr_gateway.triton.ports import Ports
 from hndsr_gateway.triton.wheel import TritonWheel
 from hndsr_gateway.triton.workspace import Workspace
 
@@ -21,7 +21,7 @@ def arguments() -> list[str]:
     return ServerCommand(
         wheel=TritonWheel(server=HERE / "tritonserver", backend=HERE, stub=HERE, libraries=HERE),
         workspace=Workspace(HERE / "hndsr_name"),
-        ports=Ports(grpc=1, metrics=2),
+        addresses=Addresses(HERE / "sockets", metrics_port=2),
         secret="word",  # noqa: S106 - of no server
         exit_timeout_s=3,
     ).arguments()
@@ -35,7 +35,7 @@ def environment(**inherited: str) -> dict[str, str]:
     "option",
     [
         "--allow-http=false",
-        "--grpc-address=127.0.0.1",
+        "--grpc-address=unix:/here/sockets/grpc",
         "--metrics-address=127.0.0.1",
         "--model-control-mode=none",
         "--exit-timeout-secs=3",

@@ -248,6 +248,18 @@ def test_upscale_asks_an_endpoint_that_failed_once_to_describe_its_models_at_onc
     run(test())
 
 
+def test_endpoint_that_cannot_describe_its_models_is_asked_again_until_it_can() -> None:
+    async def test() -> None:
+        async with fleet() as found:
+            found["b"].tile_errors[0] = found["b"].describe_error = UnavailableError()
+            await found.upscale(endpoint="b:1")
+            await found["b"].until(lambda: found["b"].descriptions == 3)
+            found["b"].describe_error = None
+            await found["b"].until(lambda: found.served() == "abc")
+
+    run(test())
+
+
 def test_upscale_logs_an_ejection_once_when_several_tiles_fail(caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
         async with fleet() as found:

@@ -38,14 +38,15 @@ class Guarded:
     """A guard, what it runs, and where that leaves its traces."""
 
     def __init__(self, folder: Path) -> None:
-        self.work_folder = folder / "work"
+        self.work_folder, self.owners_folder = folder / "work", folder / "owners"
         self.work_folder.mkdir()
+        self.owners_folder.mkdir()
         self.note = folder / "note"
         program = [sys.executable, "-I", "-S", guard.__file__]
         self.process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
-    def run(self, code: str) -> psutil.Process:
-        """Have it run Python code in the server's place."""
+    def run(self, code: str, owner: int | None = None) -> psutil.Process:
+        """Have it run Python code in the server's place, for this process or another."""
         assert self.process.stdin
         assert self.process.stdout
         order = {
@@ -53,6 +54,8 @@ class Guarded:
             "environment": {},
             "name": "hndsr_test_guard",
             "work_folder": str(self.work_folder),
+            "owner": os.getpid() if owner is None else owner,
+            "owners_folder": str(self.owners_folder),
             "exit_timeout_s": 0,
             "unpacking_folders": sorted(guard.unpacking_folders()),
         }
@@ -125,6 +128,16 @@ def test_guard_removes_the_work_folder(guarded: Guarded) -> None:
     guarded.process.wait(timeout=10)
 
     assert not guarded.work_folder.exists()
+
+
+@pytest.mark.parametrize(("owner", "kept"), [(None, True), (0, False)], ids=["lives", "is gone"])
+def test_guard_removes_the_owners_folder_when_its_owner_is_gone(
+    guarded: Guarded, owner: int | None, *, kept: bool
+) -> None:
+    guarded.run("pass", owner)
+    guarded.process.wait(timeout=10)
+
+    assert guarded.owners_folder.exists() == kept
 
 
 def test_server_dies_with_the_guard(guarded: Guarded) -> None:

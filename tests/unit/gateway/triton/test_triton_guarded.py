@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -10,11 +11,11 @@ from hndsr_gateway.triton.errors import TritonDiedError
 from hndsr_gateway.triton.guarded import GuardedServer
 
 
-def test_launch_says_why_the_server_could_not_be_started() -> None:
+def test_launch_says_why_the_server_could_not_be_started(tmp_path: Path) -> None:
     async def launch() -> None:
         server = await GuardedServer.prepare(exit_timeout_s=0)
         try:
-            await server.launch(["/no/such/tritonserver"], {})
+            await server.launch(["/no/such/tritonserver"], {}, sockets=tmp_path)
         finally:
             await server.stop()
 

@@ -7,13 +7,17 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from hndsr_gateway.triton import guard, workspace
 from hndsr_gateway.triton.errors import ModelLoadError, NoModelsError, TemporaryFolderError
 from hndsr_gateway.triton.wheel import TritonWheel
+
+Made = TypeVar("Made")
 
 
 @pytest.fixture(autouse=True)
@@ -24,11 +28,16 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def left_by_the_dead(create: Callable[[int], Made]) -> Made:
+    """What is made for a process that has ended since."""
+    with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as owner:
+        return create(owner.pid)
+
+
 @pytest.fixture
 def dead() -> workspace.Workspace:
     """A workspace whose owner has ended."""
-    with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as owner:
-        return workspace.create_workspace(owner.pid)
+    return left_by_the_dead(workspace.create_workspace)
 
 
 @pytest.fixture
@@ -49,6 +58,21 @@ def names(folders: tuple[Path, ...]) -> list[str]:
 
 def test_workspace_is_closed_to_other_users() -> None:
     assert stat.S_IMODE(workspace.create_workspace(os.getpid()).folder.stat().st_mode) == 0o700
+
+
+def test_workspace_closes_its_servers_shared_memory_to_other_users(places: Path) -> None:
+    made = workspace.create_workspace(os.getpid())
+    region = places / f"{made.name}_uuid"
+    region.touch(mode=0o644)
+    made.close_shared_memory()
+    assert stat.S_IMODE(region.stat().st_mode) == 0o600
+
+
+def test_workspace_leaves_other_servers_shared_memory_alone(places: Path) -> None:
+    other = places / "hndsr_1_2_3_abcdefgh_uuid"
+    other.touch(mode=0o644)
+    workspace.create_workspace(os.getpid()).close_shared_memory()
+    assert stat.S_IMODE(other.stat().st_mode) == 0o644
 
 
 def test_workspaces_of_one_owner_differ() -> None:
@@ -122,6 +146,20 @@ def test_clear_leftovers_removes_what_a_dead_owner_left(dead: workspace.Workspac
     assert list(places.iterdir()) == []
 
 
+def test_clear_leftovers_removes_the_sockets_of_a_dead_owner(places: Path) -> None:
+    (left_by_the_dead(workspace.create_socket_folder) / "grpc:1").touch()
+    workspace.clear_leftovers()
+
+    assert list(places.iterdir()) == []
+
+
+def test_clear_leftovers_spares_the_sockets_of_the_living() -> None:
+    living = workspace.create_socket_folder(os.getpid())
+    workspace.clear_leftovers()
+
+    assert living.exists()
+
+
 def test_clear_leftovers_spares_the_living(places: Path) -> None:
     living = workspace.create_workspace(os.getpid())
     workspace.clear_leftovers()
@@ -137,7 +175,7 @@ def test_clear_leftovers_spares_other_namespaces(dead: workspace.Workspace, plac
     assert foreign.exists()
 
 
-@pytest.mark.parametrize("name", ["hndsr_notes", "hndsr_1_2", "other"])
+@pytest.mark.parametrize("name", ["hndsr_notes", "hndsr_1_2", "hndsr-notes", "other"])
 def test_clear_leftovers_spares_what_is_not_ours(places: Path, name: str) -> None:
     (places / name).mkdir()
     workspace.clear_leftovers()

@@ -1,0 +1,14 @@
+"""Refusals because of a quota, counted by which one it was."""
+
+from __future__ import annotations
+
+from hndsr_gateway.errors import QuotaExceededError
+from hndsr_gateway.telemetry import metrics
+
+REQUESTS, ADDRESS, TARGET_PX, CALLS, STREAMS = QUOTAS = ("requests", "address", "target_px", "calls", "streams")
+
+
+def refusal(which: str, *, subject: str, quota: str, left: int, retry_delay_s: float) -> QuotaExceededError:
+    """The error that says so; `which` is one of `QUOTAS`, the rest as in `QuotaExceededError`."""
+    metrics.quota_refusals.add(1, {"quota": which})
+    return QuotaExceededError(subject=subject or "this caller", quota=quota, left=left, retry_delay_s=retry_delay_s)
