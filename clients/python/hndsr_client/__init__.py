@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         verify_raster,
     )
     from hndsr_client.results import (
+        Degradation,
         Encoded,
         Limits,
         ModelInfo,
@@ -73,6 +74,7 @@ __all__ = [
     "AsyncTileStream",
     "Client",
     "DeadlineError",
+    "Degradation",
     "DestinationError",
     "EmbeddedGatewayError",
     "EmbeddedNotInstalledError",
@@ -134,6 +136,7 @@ if not TYPE_CHECKING:
         "client": ["Client"],
         "connection": ["Keepalive", "Retry", "RetryBudget", "Tls"],
         "results": [
+            "Degradation",
             "Encoded",
             "Limits",
             "ModelInfo",

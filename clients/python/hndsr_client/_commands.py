@@ -21,9 +21,11 @@ from hndsr_client._stream.windows import Source
 from hndsr_client.batch import FileOutcome, upscale_files
 from hndsr_client.client import Client
 from hndsr_client.errors import ArgumentError, HndsrError, ServiceError
+from hndsr_client.results import UpscaleMetadata
 
 ESTIMATE_TIMEOUT_S = 5.0
 ENCODING = "quality", "lossless"
+MANNER = "priority", "allow_degraded"
 IMAGES, ARRAYS, RASTERS = "image files", ".npy files", "rasters"
 RASTERS_ONLY = PIXELS | WRITING
 RASTERS_ONLY |= {
@@ -37,6 +39,7 @@ TAKEN_BY |= {
     "quality": ("--quality", (IMAGES, RASTERS)),
     "lossless": ("--lossless or --lossy", (IMAGES,)),
     "reference": ("--reference", (IMAGES,)),
+    "allow_degraded": ("--allow-degraded", (IMAGES,)),
     "mask": ("--mask", (ARRAYS,)),
     "restart": ("--restart", (ARRAYS, RASTERS)),
     "tile_cores": ("--tile-cores", (ARRAYS, RASTERS)),
@@ -101,13 +104,14 @@ def _upscale_file(arguments: argparse.Namespace) -> int:
         reference=arguments.reference,
         overwrite=arguments.overwrite,
     )
-    options = given(arguments, *PARAMETERS, *ENCODING, "reference", "overwrite")
+    options = given(arguments, *PARAMETERS, *ENCODING, *MANNER, "reference", "overwrite")
     with connect(arguments, shown=shown) as client:
         estimate_s = _estimate_s(client, arguments) if shown else None
         started_s = time.monotonic()
         with waiting(f"upscaling {arguments.source}", estimate_s=estimate_s, shown=shown):
             metadata = client.upscale_file(arguments.source, arguments.destination, **options)
         elapsed_s = time.monotonic() - started_s
+    _tell_degraded(metadata, arguments.destination)
     if arguments.json:
         put(_report.as_json(metadata, destination=arguments.destination, elapsed_s=elapsed_s))
     elif not arguments.quiet:
@@ -127,7 +131,7 @@ def _upscale_array(arguments: argparse.Namespace) -> int:
     )
     Source(arguments.source, arguments.mask).close()
     course = Course()
-    options = given(arguments, *PARAMETERS, "mask", "overwrite")
+    options = given(arguments, *PARAMETERS, "priority", "mask", "overwrite")
     options |= {"resume": not arguments.restart, "cores_per_tile": arguments.tile_cores}
     try:
         with (
@@ -194,7 +198,7 @@ def info(arguments: argparse.Namespace) -> None:
 
 
 def _batch_outcomes(client: Client, arguments: argparse.Namespace, *, shown: bool) -> list[FileOutcome]:
-    options = given(arguments, *PARAMETERS, *ENCODING, "format", "suffix", "overwrite", "skip_existing")
+    options = given(arguments, *PARAMETERS, *ENCODING, *MANNER, "format", "suffix", "overwrite", "skip_existing")
     options |= {"max_concurrency": arguments.jobs}
     with counting("upscaling", total=len(arguments.sources), shown=shown) as advance:
 
@@ -224,9 +228,17 @@ def _estimate_s(client: Client, arguments: argparse.Namespace) -> float | None:
     return plan.estimated_time_s
 
 
+def _tell_degraded(metadata: UpscaleMetadata, destination: object) -> None:
+    """Say whatever else is printed that a file is less than was asked for."""
+    if metadata.degraded is not None:
+        sys.stderr.write(f"hndsr: {_report.degraded_line(metadata, metadata.degraded, destination=destination)}\n")
+
+
 def _tell(outcome: FileOutcome, *, as_json: bool) -> None:
     """Say at once how it ended with a file: programs are told of each, people of each that failed."""
     if outcome.error is not None:
         sys.stderr.write(f"hndsr: error: {file_error_message(outcome.source, outcome.error)}\n")
+    if outcome.metadata is not None:
+        _tell_degraded(outcome.metadata, outcome.destination)
     if as_json:
         put_now(_report.outcome_json(outcome))

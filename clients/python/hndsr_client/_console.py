@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import Any
 
@@ -11,13 +12,14 @@ from hndsr_client.client import Client
 from hndsr_client.connection import Tls
 from hndsr_client.errors import ArgumentError
 
+KEY_VARIABLE = "HNDSR_API_KEY"
 PARAMETERS = "scale", "steps", "texture", "seed", "model"
 
 
 def connect(arguments: argparse.Namespace, *, shown: bool) -> Client:
     """The client of the service that is named, or of a gateway that is started now."""
-    if arguments.embedded and (arguments.tls or arguments.ca or arguments.metadata):
-        raise ArgumentError("--tls, --ca and --metadata go with --target, not with --embedded")
+    if arguments.embedded and (arguments.metadata or _tls(arguments) is not None):
+        raise ArgumentError("--tls, --ca, --cert, --key and --metadata go with --target, not with --embedded")
     if not arguments.embedded:
         return remote(arguments)
     with waiting("starting a gateway on this machine", shown=shown):
@@ -26,11 +28,14 @@ def connect(arguments: argparse.Namespace, *, shown: bool) -> Client:
 
 def remote(arguments: argparse.Namespace, **options: Any) -> Client:
     """The client of the service that is named, with options of `Client` that no argument says."""
+    metadata = dict(arguments.metadata)
     return Client(
         arguments.target,
         timeout_s=arguments.timeout,
         tls=_tls(arguments),
-        metadata=dict(arguments.metadata),
+        # Whoever lists processes reads their arguments, so a key is none.
+        api_key=None if "authorization" in metadata else os.environ.get(KEY_VARIABLE) or None,
+        metadata=metadata,
         **options,
     )
 
@@ -59,5 +64,12 @@ def put_now(text: str) -> None:
     sys.stdout.flush()
 
 
-def _tls(arguments: argparse.Namespace) -> bool | Tls:
-    return arguments.tls if arguments.ca is None else Tls(root_certificates=arguments.ca)
+def _tls(arguments: argparse.Namespace) -> bool | Tls | None:
+    ca, certificate, key = arguments.ca, arguments.cert, arguments.key
+    if ca is None and certificate is None and key is None:
+        return arguments.tls
+    if arguments.tls is False:
+        raise ArgumentError("--no-tls goes without --ca, --cert and --key")
+    if (certificate is None) != (key is None):
+        raise ArgumentError("--cert and --key go together")
+    return Tls(root_certificates=ca, client_certificate=certificate, client_key=key)

@@ -37,17 +37,27 @@ ARGUMENTS = {
     "a value range": "--range",
 }
 SUBJECT = re.compile(rf"({'|'.join(map(re.escape, ARGUMENTS))})(?= (is|are|names|of band|goes)\b)")
-CERTIFICATES = "root_certificates: ", "--ca: "
+WORDS = {
+    "root_certificates: ": "--ca: ",
+    "client_certificate: ": "--cert: ",
+    "client_key: ": "--key: ",
+    "the API key": "HNDSR_API_KEY",
+    "pass tls=True, or tls=False": "give --tls, or --no-tls",
+}
 OVERWRITING = "allow overwriting it", "replace it with --overwrite"
 
 
 def error_message(error: HndsrError) -> str:
     """What is wrong, in the words of the command line."""
     if isinstance(error, ServiceError):
-        return f"{error} [{error.reason}]"
+        hint = "; for hndsr: set HNDSR_API_KEY" if error.reason == "UNAUTHENTICATED" else ""
+        return f"{error}{hint} [{error.reason}]"
     if isinstance(error, LocalFileError):
         return str(error).replace(*OVERWRITING)
-    return named_as_options(str(error).replace(*CERTIFICATES))
+    message = str(error)
+    for word, option in WORDS.items():
+        message = message.replace(word, option, 1)
+    return named_as_options(message)
 
 
 def named_as_options(message: str) -> str:

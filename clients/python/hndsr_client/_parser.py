@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hndsr_client import _commands, _probe_command, _raster_commands
+from hndsr_client._console import KEY_VARIABLE
 from hndsr_client._core.files import EXTENSIONS
 from hndsr_client._exit_codes import (
     DEADLINE,
@@ -32,7 +33,8 @@ MAX_TILE_CORES = 16
 
 EPILOG = f"""\
 environment:
-  {TARGET_VARIABLE}  the service to call where --target is not given (default {DEFAULT_TARGET})
+  {TARGET_VARIABLE}   the service to call where --target is not given (default {DEFAULT_TARGET})
+  {KEY_VARIABLE}  says to the service who calls: the API key that its operator gave you
 
 exit codes:
   {OK}    done
@@ -130,6 +132,7 @@ def _add_upscale(commands: argparse._SubParsersAction[PathsParser]) -> None:
     parser.add_argument("--reference", metavar="FILE", help="the truth: say how close DST comes, and bicubic beside it")
     add_pixels(parser)
     _add_parameters(parser)
+    _add_manner(parser)
     _add_streaming(parser)
     _add_encoding(parser)
     add_writing(parser)
@@ -165,6 +168,7 @@ def _add_batch(commands: argparse._SubParsersAction[PathsParser]) -> None:
         "--format", choices=sorted(set(EXTENSIONS.values())), help="of the files made (default: that of each source)"
     )
     _add_parameters(parser)
+    _add_manner(parser)
     _add_connection(parser, json_help="print a line of JSON for each file as it ends")
 
 
@@ -264,6 +268,21 @@ def _add_parameters(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--model", metavar="NAME", help="model (default: the server's)")
 
 
+def _add_manner(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how to be served")
+    group.add_argument(
+        "--priority",
+        choices=("interactive", "batch"),
+        help="whose turn comes first (default: interactive for image files, batch for rasters and arrays)",
+    )
+    group.add_argument(
+        "--allow-degraded",
+        action="store_true",
+        default=None,
+        help="rather the prior alone, or bicubic, than no image file where the model cannot answer",
+    )
+
+
 def _add_encoding(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("how to write")
     group.add_argument("--quality", type=int, metavar="N", help="of JPEG and lossy WebP, 1 to 100")
@@ -321,8 +340,16 @@ def _default_target() -> str:
 
 
 def _add_way(group: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    group.add_argument("--tls", action="store_true", help="encrypt the way to --target")
+    group.add_argument(
+        "--tls",
+        action=argparse.BooleanOptionalAction,
+        help="encrypt the way to --target, or not, in spite of a key that goes that way",
+    )
     group.add_argument("--ca", metavar="FILE", help="certificates (PEM) of who may vouch for it; implies --tls")
+    group.add_argument(
+        "--cert", metavar="FILE", help="certificate (PEM) that says who calls, with --key; implies --tls"
+    )
+    group.add_argument("--key", metavar="FILE", help="the certificate's private key (PEM), not encrypted")
     group.add_argument(
         "--metadata",
         metavar="KEY=VALUE",

@@ -154,7 +154,7 @@ def _made(client: Client, arguments: argparse.Namespace, scene: Scene, tell: Tel
         resume=not arguments.restart,
         cores_per_tile=arguments.tile_cores,
         on_progress=tell,
-        **given(arguments, *PARAMETERS),
+        **given(arguments, *PARAMETERS, "priority"),
     )
 
 

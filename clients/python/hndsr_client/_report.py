@@ -12,6 +12,7 @@ from hndsr_client._raster.results import RasterResult
 from hndsr_client.batch import FileOutcome
 from hndsr_client.errors import HndsrError, ServiceError
 from hndsr_client.results import (
+    Degradation,
     Limits,
     ModelInfo,
     Options,
@@ -69,6 +70,14 @@ def upscaled_line(metadata: UpscaleMetadata, *, destination: str, elapsed_s: flo
     )
 
 
+def degraded_line(metadata: UpscaleMetadata, degraded: Degradation, *, destination: object) -> str:
+    """What a target is instead of what was asked for, and why, on one line."""
+    instead = f"{metadata.model} instead of {degraded.model}"
+    if metadata.model == degraded.model:
+        instead = f"{metadata.model} with {metadata.options.steps} instead of {degraded.options.steps} steps"
+    return f"{destination} is {instead}: {degraded.message} [{degraded.reason}]"
+
+
 def streamed_line(result: StreamResult, *, destination: str, made_px: int) -> str:
     """What was done to an array, on one line; the speed is of the pixels that this run made."""
     plan = result.plan
@@ -86,8 +95,10 @@ def batch_line(outcomes: Sequence[FileOutcome], *, elapsed_s: float) -> str:
     made = [outcome.metadata for outcome in outcomes if outcome.metadata is not None]
     target_px = sum(metadata.target_height_px * metadata.target_width_px for metadata in made)
     skipped, failed = sum(outcome.skipped for outcome in outcomes), sum(not outcome.ok for outcome in outcomes)
+    degraded = sum(metadata.degraded is not None for metadata in made)
     return (
-        f"{len(made)} of {count(len(outcomes), 'file')} upscaled{f', {skipped} skipped' * bool(skipped)}"
+        f"{len(made)} of {count(len(outcomes), 'file')} upscaled{f', {degraded} degraded' * bool(degraded)}"
+        f"{f', {skipped} skipped' * bool(skipped)}"
         f"{f', {failed} failed' * bool(failed)}, {speed(target_px, elapsed_s)}"
     )
 

@@ -17,11 +17,11 @@ from typing_extensions import Unpack
 from hndsr.v1.upscale_pb2_grpc import UpscaleServiceStub
 from hndsr_client._core import calls
 from hndsr_client._core.calls import Call, Image, ResultT
-from hndsr_client._core.checks import checked_metadata, checked_timeout_s
+from hndsr_client._core.checks import beside_key, checked_metadata, checked_timeout_s
 from hndsr_client._core.connection import CALL_ERRORS, Connection
 from hndsr_client._core.parameters import UpscaleParameters, build_parameters, spelled_out
 from hndsr_client._core.pixels import Mask
-from hndsr_client._core.requests import FileFormat, SampleType
+from hndsr_client._core.requests import FileFormat, Priority, SampleType
 from hndsr_client._core.retries import Attempts
 from hndsr_client._core.tracing import Attempt, Operation
 from hndsr_client._geo import geo
@@ -63,6 +63,7 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         *,
         timeout_s: float | None = None,
         tls: bool | Tls | None = None,
+        api_key: str | None = None,
         metadata: AsyncMetadata | None = None,
         retry: Retry | None = Retry(),  # noqa: B008  frozen
         keepalive: Keepalive | None = Keepalive(),  # noqa: B008  frozen
@@ -73,10 +74,11 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         Args:
             target: "HOST:PORT", or any other name that gRPC resolves.
             timeout_s: Seconds that each call may take; None: as long as it takes.
-            tls: Whether the connection is encrypted, or how; True: as `Tls()`.
-            metadata: Sent beside every request, for instance {"authorization": "Bearer ..."}; or a function, which may
-                be async, that is asked for it before every attempt, so that a token may change. One that is async ends
-                with the call's time; a plain one holds up the loop.
+            tls: As that of `Client`.
+            api_key: As that of `Client`.
+            metadata: Sent beside every request; or a function, which may be async, that is asked for it before every
+                attempt, so that a token may change. One that is async ends with the call's time; a plain one holds up
+                the loop.
             retry: How calls are tried again; None: never.
             keepalive: When the connection is pinged; None: never.
             _gateway: The gateway to stop in the end, for `embedded`.
@@ -85,9 +87,15 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
             ArgumentError: As those of `Client`.
         """
         self._connection = Connection(
-            target, timeout_s=timeout_s, tls=tls, retry=retry, keepalive=keepalive, local=_gateway is not None
+            target,
+            timeout_s=timeout_s,
+            tls=tls,
+            retry=retry,
+            keepalive=keepalive,
+            local=_gateway is not None,
+            api_key=api_key,
         )
-        self._metadata = metadata if callable(metadata) else checked_metadata(metadata or {})
+        self._metadata = metadata if callable(metadata) else self._beside_key(metadata or {})
         self._gateway = _gateway
         self._retry = Retry() if retry is None else retry
         self._closing = asyncio.Event()
@@ -166,6 +174,8 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         *,
         mask: Mask | None = None,
         reference: Image | None = None,
+        priority: Priority | None = None,
+        allow_degraded: bool = False,
         timeout_s: float | None = None,
         **parameters: Unpack[UpscaleParameters],
     ) -> Upscaled:
@@ -174,7 +184,15 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         Raises:
             LocalFileError: An image file cannot be read.
         """
-        call = partial(calls.upscale, image, mask=mask, reference=reference, **parameters)
+        call = partial(
+            calls.upscale,
+            image,
+            mask=mask,
+            reference=reference,
+            priority=priority,
+            allow_degraded=allow_degraded,
+            **parameters,
+        )
         return await self._run("upscale", call, timeout_s)
 
     @spelled_out
@@ -187,6 +205,8 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         lossless: bool | None = None,
         mask: Mask | None = None,
         reference: Image | None = None,
+        priority: Priority | None = None,
+        allow_degraded: bool = False,
         timeout_s: float | None = None,
         **parameters: Unpack[UpscaleParameters],
     ) -> Encoded:
@@ -203,6 +223,8 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
             quality=quality,
             lossless=lossless,
             reference=reference,
+            priority=priority,
+            allow_degraded=allow_degraded,
             **parameters,
         )
         return await self._run("upscale encoded", call, timeout_s)
@@ -218,6 +240,8 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         quality: int | None = None,
         lossless: bool | None = None,
         reference: Image | None = None,
+        priority: Priority | None = None,
+        allow_degraded: bool = False,
         timeout_s: float | None = None,
         **parameters: Unpack[UpscaleParameters],
     ) -> UpscaleMetadata:
@@ -238,6 +262,8 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
             quality=quality,
             lossless=lossless,
             reference=reference,
+            priority=priority,
+            allow_degraded=allow_degraded,
             **parameters,
         )
         return await self._run("upscale file", call, timeout_s)
@@ -272,6 +298,7 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         resume: bool = True,
         overwrite: bool = False,
         cores_per_tile: int | None = None,
+        priority: Priority | None = None,
         patience_s: float = 120.0,
         on_progress: Callable[[Progress], object] | None = None,
         timeout_s: float | None = None,
@@ -289,7 +316,7 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         """
         with self._operation("upscale array").current() as operation:
             request = build_parameters(**parameters)
-            order = Order(source, request, mask, sink, mask_sink, job, overwrite, resume, cores_per_tile)
+            order = Order(source, request, mask, sink, mask_sink, job, overwrite, resume, cores_per_tile, priority)
             way = self._way(timeout_s, operation)
             recovery = Recovery(self._retry, way.attempts, patience_s=patience_s)
             return await deliver(partial(Delivery, order, recovery), way, on_progress)
@@ -301,6 +328,7 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         *,
         mask: AnySource | None = None,
         cores_per_tile: int | None = None,
+        priority: Priority | None = None,
         patience_s: float = 120.0,
         timeout_s: float | None = None,
         **parameters: Unpack[UpscaleParameters],
@@ -311,7 +339,8 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         """
         way = self._way(timeout_s, self._operation("stream tiles"))
         recovery = Recovery(self._retry, way.attempts, patience_s=patience_s)
-        order = Order(source, build_parameters(**parameters), mask=mask, cores_per_tile=cores_per_tile)
+        request = build_parameters(**parameters)
+        order = Order(source, request, mask=mask, cores_per_tile=cores_per_tile, priority=priority)
         return AsyncTileStream(partial(order.scene, recovery), way, way.operation.lasting())
 
     @spelled_out
@@ -323,6 +352,7 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         job: str | os.PathLike[str] | None = None,
         resume: bool = True,
         cores_per_tile: int | None = None,
+        priority: Priority | None = None,
         patience_s: float = 120.0,
         on_progress: Callable[[RasterProgress], object] | None = None,
         timeout_s: float | None = None,
@@ -334,7 +364,9 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         """
         with self._operation("upscale raster").current() as operation:
             driver = geo("tasks")
-            order = driver.order_of(source, target, parameters, job=job, resume=resume, cores_per_tile=cores_per_tile)
+            order = driver.order_of(
+                source, target, parameters, job=job, resume=resume, cores_per_tile=cores_per_tile, priority=priority
+            )
             way = self._way(timeout_s, operation)
             recovery = partial(Recovery, self._retry, way.attempts, patience_s=patience_s)
             return await driver.upscale(order, self, way, recovery, on_progress)
@@ -418,7 +450,10 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         if not callable(self._metadata):
             return self._metadata
         answer = self._metadata()
-        return checked_metadata(await in_time(answer, attempts) if inspect.isawaitable(answer) else answer)
+        return self._beside_key(await in_time(answer, attempts) if inspect.isawaitable(answer) else answer)
+
+    def _beside_key(self, metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+        return beside_key(self._connection.authorization, checked_metadata(metadata))
 
     async def _is_closed_within(self, pause_s: float) -> bool:
         try:

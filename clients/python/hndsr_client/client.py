@@ -16,11 +16,11 @@ from typing_extensions import Unpack
 from hndsr.v1.upscale_pb2_grpc import UpscaleServiceStub
 from hndsr_client._core import calls
 from hndsr_client._core.calls import Call, Image, ResultT
-from hndsr_client._core.checks import checked_hook, checked_metadata, checked_timeout_s
+from hndsr_client._core.checks import beside_key, checked_hook, checked_metadata, checked_timeout_s
 from hndsr_client._core.connection import CALL_ERRORS, Connection
 from hndsr_client._core.parameters import UpscaleParameters, build_parameters, spelled_out
 from hndsr_client._core.pixels import Mask
-from hndsr_client._core.requests import FileFormat, SampleType
+from hndsr_client._core.requests import FileFormat, Priority, SampleType
 from hndsr_client._core.retries import Attempts
 from hndsr_client._core.tracing import Attempt, Operation
 from hndsr_client._geo import geo
@@ -66,6 +66,7 @@ class Client(AbstractContextManager["Client"]):
         *,
         timeout_s: float | None = None,
         tls: bool | Tls | None = None,
+        api_key: str | None = None,
         metadata: Metadata | None = None,
         retry: Retry | None = Retry(),  # noqa: B008  frozen
         keepalive: Keepalive | None = Keepalive(),  # noqa: B008  frozen
@@ -76,22 +77,30 @@ class Client(AbstractContextManager["Client"]):
         Args:
             target: "HOST:PORT", or any other name that gRPC resolves.
             timeout_s: Seconds that each call may take; None: as long as it takes.
-            tls: Whether the connection is encrypted, or how; True: as `Tls()`.
-            metadata: Sent beside every request, for instance {"authorization": "Bearer ..."}; or a function that is
-                asked for it before every attempt, so that a token may change; what it takes counts towards a call's
-                time, but is not cut short when that is over.
+            tls: Whether the connection is encrypted, or how; True: as `Tls()`; None: it is not, and an `api_key` is
+                refused unless the server is on this machine; False: it is not, and who is on the way may read the key.
+            api_key: Says who calls, as the server's operator gave it: {"authorization": "Bearer ..."} in the metadata.
+            metadata: Sent beside every request; or a function that is asked for it before every attempt, so that a
+                token may change; what it takes counts towards a call's time, but is not cut short when that is over.
             retry: How calls are tried again; None: never.
             keepalive: When the connection is pinged; None: never.
             _gateway: The gateway to stop in the end, for `embedded`.
 
         Raises:
             ArgumentError: The target is empty, a URL, or has a port that does not exist; the timeout is not above 0 and
-                at most 100,000,000; a certificate cannot be read; or the metadata cannot be sent.
+                at most 100,000,000; a certificate cannot be read; the key or the metadata cannot be sent; or the key
+                would be sent unencrypted.
         """
         self._connection = Connection(
-            target, timeout_s=timeout_s, tls=tls, retry=retry, keepalive=keepalive, local=_gateway is not None
+            target,
+            timeout_s=timeout_s,
+            tls=tls,
+            retry=retry,
+            keepalive=keepalive,
+            local=_gateway is not None,
+            api_key=api_key,
         )
-        self._metadata = checked_hook(metadata) if callable(metadata) else checked_metadata(metadata or {})
+        self._metadata = checked_hook(metadata) if callable(metadata) else self._beside_key(metadata or {})
         self._gateway = _gateway
         self._retry = Retry() if retry is None else retry
         self._closing = threading.Event()
@@ -176,6 +185,8 @@ class Client(AbstractContextManager["Client"]):
         *,
         mask: Mask | None = None,
         reference: Image | None = None,
+        priority: Priority | None = None,
+        allow_degraded: bool = False,
         timeout_s: float | None = None,
         **parameters: Unpack[UpscaleParameters],
     ) -> Upscaled:
@@ -183,12 +194,22 @@ class Client(AbstractContextManager["Client"]):
 
         The mask, (height, width) of bool, True = valid, goes with an array; None stands for valid everywhere. The
         reference is the truth, where it is known, of the target's size and sample type: `quality` then says how close
-        the target comes to it.
+        the target comes to it. A priority of "batch" lets others go first. With `allow_degraded`, where the model
+        cannot answer, its prior alone may, or bicubic interpolation, and `metadata.degraded` says so; never where a
+        revision is required.
 
         Raises:
             LocalFileError: An image file cannot be read.
         """
-        call = partial(calls.upscale, image, mask=mask, reference=reference, **parameters)
+        call = partial(
+            calls.upscale,
+            image,
+            mask=mask,
+            reference=reference,
+            priority=priority,
+            allow_degraded=allow_degraded,
+            **parameters,
+        )
         return self._run("upscale", call, timeout_s)
 
     @spelled_out
@@ -201,6 +222,8 @@ class Client(AbstractContextManager["Client"]):
         lossless: bool | None = None,
         mask: Mask | None = None,
         reference: Image | None = None,
+        priority: Priority | None = None,
+        allow_degraded: bool = False,
         timeout_s: float | None = None,
         **parameters: Unpack[UpscaleParameters],
     ) -> Encoded:
@@ -219,6 +242,8 @@ class Client(AbstractContextManager["Client"]):
             quality=quality,
             lossless=lossless,
             reference=reference,
+            priority=priority,
+            allow_degraded=allow_degraded,
             **parameters,
         )
         return self._run("upscale encoded", call, timeout_s)
@@ -234,6 +259,8 @@ class Client(AbstractContextManager["Client"]):
         quality: int | None = None,
         lossless: bool | None = None,
         reference: Image | None = None,
+        priority: Priority | None = None,
+        allow_degraded: bool = False,
         timeout_s: float | None = None,
         **parameters: Unpack[UpscaleParameters],
     ) -> UpscaleMetadata:
@@ -256,6 +283,8 @@ class Client(AbstractContextManager["Client"]):
             quality=quality,
             lossless=lossless,
             reference=reference,
+            priority=priority,
+            allow_degraded=allow_degraded,
             **parameters,
         )
         return self._run("upscale file", call, timeout_s)
@@ -290,6 +319,7 @@ class Client(AbstractContextManager["Client"]):
         resume: bool = True,
         overwrite: bool = False,
         cores_per_tile: int | None = None,
+        priority: Priority | None = None,
         patience_s: float = 120.0,
         on_progress: Callable[[Progress], object] | None = None,
         timeout_s: float | None = None,
@@ -314,6 +344,7 @@ class Client(AbstractContextManager["Client"]):
             resume: Go on with a job that was begun; False: forget it and begin anew.
             overwrite: Replace a file that is the sink.
             cores_per_tile: Cores along each side of a tile, 1 to 16; None: the server's choice.
+            priority: "interactive" where somebody waits for it; None: "batch".
             patience_s: Seconds, from a failure that may pass, in which a new tile must come, at most 20 where nobody
                 has answered at all; 0: it is raised at once.
             on_progress: Called by this thread, once the plan is known and after every tile.
@@ -328,7 +359,7 @@ class Client(AbstractContextManager["Client"]):
         """
         with self._operation("upscale array").current() as operation:
             request = build_parameters(**parameters)
-            order = Order(source, request, mask, sink, mask_sink, job, overwrite, resume, cores_per_tile)
+            order = Order(source, request, mask, sink, mask_sink, job, overwrite, resume, cores_per_tile, priority)
             way = self._way(timeout_s, operation)
             recovery = Recovery(self._retry, way.attempts, patience_s=patience_s)
             return deliver(Delivery(order, recovery), way, on_progress)
@@ -340,6 +371,7 @@ class Client(AbstractContextManager["Client"]):
         *,
         mask: AnySource | None = None,
         cores_per_tile: int | None = None,
+        priority: Priority | None = None,
         patience_s: float = 120.0,
         timeout_s: float | None = None,
         **parameters: Unpack[UpscaleParameters],
@@ -354,7 +386,8 @@ class Client(AbstractContextManager["Client"]):
         """
         way = self._way(timeout_s, self._operation("stream tiles"))
         recovery = Recovery(self._retry, way.attempts, patience_s=patience_s)
-        order = Order(source, build_parameters(**parameters), mask=mask, cores_per_tile=cores_per_tile)
+        request = build_parameters(**parameters)
+        order = Order(source, request, mask=mask, cores_per_tile=cores_per_tile, priority=priority)
         return TileStream(order.scene(recovery), way, way.operation.lasting())
 
     @spelled_out
@@ -366,6 +399,7 @@ class Client(AbstractContextManager["Client"]):
         job: str | os.PathLike[str] | None = None,
         resume: bool = True,
         cores_per_tile: int | None = None,
+        priority: Priority | None = None,
         patience_s: float = 120.0,
         on_progress: Callable[[RasterProgress], object] | None = None,
         timeout_s: float | None = None,
@@ -383,6 +417,7 @@ class Client(AbstractContextManager["Client"]):
             job: Where the job's files are, `JOB.hndsr-journal` and others; None: beside the target.
             resume: Go on with a job that was begun; False: forget it and begin anew.
             cores_per_tile: Cores along each side of a tile, 1 to 16; None: the server's choice.
+            priority: As in `upscale_array`.
             patience_s: As in `upscale_array`.
             on_progress: Called as it comes along, by this thread.
             timeout_s: Seconds that the streams may take; None: as long as the client's calls may take.
@@ -396,7 +431,9 @@ class Client(AbstractContextManager["Client"]):
         """
         with self._operation("upscale raster").current() as operation:
             driver = geo("blocking")
-            order = driver.order_of(source, target, parameters, job=job, resume=resume, cores_per_tile=cores_per_tile)
+            order = driver.order_of(
+                source, target, parameters, job=job, resume=resume, cores_per_tile=cores_per_tile, priority=priority
+            )
             way = self._way(timeout_s, operation)
             recovery = partial(Recovery, self._retry, way.attempts, patience_s=patience_s)
             return driver.upscale(order, self, way, recovery, on_progress)
@@ -477,9 +514,12 @@ class Client(AbstractContextManager["Client"]):
         return self._stub.UpscaleStream(requests, timeout=attempts.remaining_s(), metadata=metadata)
 
     def _asked_metadata(self, attempts: Attempts) -> tuple[tuple[str, str], ...]:
-        metadata = checked_metadata(self._metadata()) if callable(self._metadata) else self._metadata
+        metadata = self._beside_key(self._metadata()) if callable(self._metadata) else self._metadata
         self._connection.check_open(attempts)
         return metadata
+
+    def _beside_key(self, metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+        return beside_key(self._connection.authorization, checked_metadata(metadata))
 
     def _failure(self, error: BaseException, attempts: Attempts) -> ServiceError:
         failure = self._connection.failure(error, attempts)

@@ -65,7 +65,8 @@ class RetryBudget:
 
 @dataclass(frozen=True)
 class Retry:
-    """How calls are tried again: after UNAVAILABLE, and after OVERLOADED where the server says when.
+    """How calls are tried again: after UNAVAILABLE, and after OVERLOADED and QUOTA_EXCEEDED where the
+    server says when.
 
     Before attempt n + 1 a client waits what the server asks for, and on top of it a random part of
     `initial_delay_s * multiplier ** (n - 1)`, or of `max_delay_s` if that is less. A call's `timeout_s` covers all of

@@ -22,6 +22,8 @@ from hndsr_client.errors import EmbeddedGatewayError, EmbeddedNotInstalledError
 
 PACKAGE = "hndsr_gateway"
 ARGUMENTS = ("--managed", "--listen", "127.0.0.1:0")
+STRANGERS = ("HNDSR_TLS_CERTIFICATE", "HNDSR_TLS_KEY", "HNDSR_TLS_CLIENT_CA", "HNDSR_API_KEYS", "HNDSR_JWT_ISSUER")
+"""Settings that are there for other callers than the gateway's own client."""
 LOG_LINES = 20
 LOG_TAIL_BYTES = 16384
 TERMINATION_S = 5.0
@@ -177,7 +179,12 @@ def _open_log() -> IO[bytes]:
 
 def _start(command: Sequence[str], log: IO[Any] | None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+        list(command),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        start_new_session=True,
+        env={name: value for name, value in os.environ.items() if name not in STRANGERS},
     )
 
 

@@ -200,7 +200,7 @@ class NotFoundError(InvalidRequestError):
 
 
 class AccessError(ServiceError):
-    """The server wants other credentials or refuses this caller."""
+    """The server wants other credentials or refuses this caller: `Client(api_key=...)` and `Tls` say who calls."""
 
 
 class PreconditionError(ServiceError):

@@ -144,6 +144,19 @@ class QualityReport:
 
 
 @dataclass(frozen=True)
+class Degradation:
+    """Why a result is lesser than was asked for, as `allow_degraded` allows."""
+
+    reason: str
+    """Of the error that the call would have failed with, such as "BACKEND_UNAVAILABLE"."""
+    message: str
+    model: str
+    """That was asked for."""
+    options: Options
+    """That were asked for, defaults filled in."""
+
+
+@dataclass(frozen=True)
 class UpscaleMetadata:
     """What was done, so that a result can be told apart and made again."""
 
@@ -175,6 +188,8 @@ class UpscaleMetadata:
     source_format: ImageFormat
     quality: QualityReport | None = None
     """None where the call gave no reference."""
+    degraded: Degradation | None = None
+    """Set where this is a lesser result than was asked for; `model`, `options` and `revision` say what it is."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,6 +52,15 @@ def test_embedded_takes_the_announced_address(marker: Path) -> None:
         assert gateway.address == "127.0.0.1:1"
 
 
+def test_embedded_is_not_told_what_is_there_for_other_callers(monkeypatch: pytest.MonkeyPatch, marker: Path) -> None:
+    monkeypatch.setenv("HNDSR_API_KEYS", "keys.json")
+    monkeypatch.setenv("HNDSR_DEFAULT_STEPS", "0")
+    show = "import os, sys; open(sys.argv[1], 'w').write(' '.join(sorted(n for n in os.environ if n in sys.argv)))"
+    with pytest.raises(EmbeddedGatewayError):
+        EmbeddedGateway(command=[sys.executable, "-c", show, str(marker), "HNDSR_API_KEYS", "HNDSR_DEFAULT_STEPS"])
+    assert marker.read_text() == "HNDSR_DEFAULT_STEPS"
+
+
 def test_embedded_stops_by_closing_the_standard_input(marker: Path) -> None:
     with EmbeddedGateway(command=fake("wait", marker)):
         pass

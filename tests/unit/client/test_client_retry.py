@@ -39,6 +39,7 @@ ANSWERED_LATER = [
     {"code": "UNAVAILABLE"},
     {"code": "UNAVAILABLE", "reason": "BACKEND_UNAVAILABLE", "retry_delay_s": 0.001},
     OVERLOADED,
+    OVERLOADED | {"reason": "QUOTA_EXCEEDED"},
 ]
 ANSWERED_ONCE = [
     {"code": "DEADLINE_EXCEEDED"},
@@ -49,7 +50,8 @@ ANSWERED_ONCE = [
     {"code": "UNKNOWN"},
     {"code": "FAILED_PRECONDITION", "reason": "REVISION_CHANGED"},
     {"code": "RESOURCE_EXHAUSTED"},
-    {"code": "RESOURCE_EXHAUSTED", "reason": "QUOTA_EXCEEDED", "retry_delay_s": 0.001},
+    {"code": "RESOURCE_EXHAUSTED", "reason": "QUOTA_EXCEEDED"},
+    {"code": "RESOURCE_EXHAUSTED", "reason": "ANOTHER", "retry_delay_s": 0.001},
     {"code": "RESOURCE_EXHAUSTED", "reason": "OVERLOADED"},
     {"code": "UNAVAILABLE", "reason": "BACKEND_UNAVAILABLE", "retry_delay_s": -1.0},
 ]
@@ -141,8 +143,9 @@ def test_deadline_covers_all_attempts(server: FakeServer, client_type: Callable[
     assert caught.value.attempts == 2
 
 
-def test_pause_past_the_deadline_is_not_begun(retrying: Client, server: FakeServer) -> None:
-    server.fail_next(**OVERLOADED | {"retry_delay_s": 31.0})
+@pytest.mark.parametrize("reason", ["OVERLOADED", "QUOTA_EXCEEDED"])
+def test_pause_past_the_deadline_is_not_begun(retrying: Client, server: FakeServer, reason: str) -> None:
+    server.fail_next(**OVERLOADED | {"reason": reason, "retry_delay_s": 31.0})
     with pytest.raises(OverloadedError) as caught:
         retrying.info(timeout_s=30)
     assert (caught.value.attempts, caught.value.retry_delay_s) == (1, 31.0)

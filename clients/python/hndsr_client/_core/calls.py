@@ -30,6 +30,8 @@ class FileOptions(UpscaleParameters, total=False):
     quality: int | None
     lossless: bool | None
     reference: Image | None
+    priority: requests.Priority | None
+    allow_degraded: bool
     timeout_s: float | None
 
 
@@ -67,7 +69,13 @@ def plan(
 
 
 def upscale(
-    image: Image, *, mask: Mask | None, reference: Image | None, **parameters: Unpack[UpscaleParameters]
+    image: Image,
+    *,
+    mask: Mask | None,
+    reference: Image | None,
+    priority: requests.Priority | None,
+    allow_degraded: bool,
+    **parameters: Unpack[UpscaleParameters],
 ) -> Call[results.Upscaled]:
     """Ask for the target as an array.
 
@@ -76,7 +84,12 @@ def upscale(
         LocalFileError: The image or the reference cannot be read.
     """
     request = requests.upscale_request(
-        _content(image), build_parameters(**parameters), mask=mask, reference=_reference(reference)
+        _content(image),
+        build_parameters(**parameters),
+        mask=mask,
+        reference=_reference(reference),
+        priority=priority,
+        allow_degraded=allow_degraded,
     )
     return Call("Upscale", request, responses.read_upscaled)
 
@@ -89,6 +102,8 @@ def upscale_encoded(
     quality: int | None,
     lossless: bool | None,
     reference: Image | None,
+    priority: requests.Priority | None,
+    allow_degraded: bool,
     **parameters: Unpack[UpscaleParameters],
 ) -> Call[results.Encoded]:
     """Ask for the target as a file's content.
@@ -103,6 +118,8 @@ def upscale_encoded(
         build_parameters(**parameters),
         mask=mask,
         reference=_reference(reference),
+        priority=priority,
+        allow_degraded=allow_degraded,
         output_format=requests.output_format(content, format),
     )
     requests.put_encoding(request, quality=quality, lossless=lossless)
@@ -118,6 +135,8 @@ def upscale_file(
     quality: int | None,
     lossless: bool | None,
     reference: Image | None,
+    priority: requests.Priority | None,
+    allow_degraded: bool,
     **parameters: Unpack[UpscaleParameters],
 ) -> Call[results.UpscaleMetadata]:
     """Ask for the target as a file, which reading the answer makes.
@@ -136,6 +155,8 @@ def upscale_file(
         quality=quality,
         lossless=lossless,
         reference=reference,
+        priority=priority,
+        allow_degraded=allow_degraded,
         **parameters,
     )
 

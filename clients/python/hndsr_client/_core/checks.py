@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -20,6 +21,9 @@ MAX_PORT = 65_535
 # Left to gRPC are names with a scheme, with a path, without a port, and ports that have names.
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:/\[\]]*):(?P<port>[+-]?[0-9]*)")
 _SCHEMES = {"dns", "ipv4", "ipv6", "unix", "unix-abstract", "vsock", "xds"}
+_SCHEME = re.compile(r"(dns:(///)?|ipv4:|ipv6:)")
+# What may stand behind "Bearer": RFC 6750, 2.1.
+_API_KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _METADATA_NAME = re.compile(r"(?!grpc-)[a-z0-9_.-]+(?<!-bin)")
 
 
@@ -64,6 +68,45 @@ def checked_metadata(metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]
     for name, value in metadata.items():
         _check_metadata(name, value)
     return tuple(metadata.items())
+
+
+def checked_api_key(api_key: str | None) -> tuple[tuple[str, str], ...]:
+    """What is sent of a key beside a request, nothing of None. No message ever shows it.
+
+    Raises:
+        ArgumentError: No text, empty, or with what no key has, such as a line's end.
+    """
+    if api_key is None:
+        return ()
+    if not isinstance(api_key, str) or not _API_KEY.fullmatch(api_key):
+        raise ArgumentError("the API key cannot be sent, accepted is text of ASCII letters, digits and signs")
+    return (("authorization", f"Bearer {api_key}"),)
+
+
+def beside_key(
+    authorization: tuple[tuple[str, str], ...], metadata: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, str], ...]:
+    """Both together.
+
+    Raises:
+        ArgumentError: Both say who calls.
+    """
+    if authorization and any(name == "authorization" for name, _ in metadata):
+        raise ArgumentError("api_key and the metadata's 'authorization' say the same; give one of them")
+    return authorization + metadata
+
+
+def is_on_this_machine(target: str) -> bool:
+    """Whether nobody else sees what is sent to an address."""
+    if target.startswith(("unix:", "unix-abstract:")):
+        return True
+    host = _SCHEME.sub("", target).rpartition(":")[0].strip("[]")
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def checked_hook(hook: HookT) -> HookT:

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from hndsr_client._core.checks import checked_target, checked_timeout_s
+from hndsr_client._core.checks import checked_api_key, checked_target, checked_timeout_s, is_on_this_machine
 from hndsr_client._core.files import problem
 from hndsr_client._core.requests import MAX_MESSAGE_BYTES
 from hndsr_client._core.retries import Attempts, Budget
@@ -40,6 +40,7 @@ class Connection:
         target: The address, as gRPC takes it.
         options: The channel's.
         credentials: The channel's, None for one that is not encrypted.
+        authorization: What is sent beside every request to say who calls.
         closed: Whether the client was closed.
     """
 
@@ -52,6 +53,7 @@ class Connection:
         retry: Retry | None,
         keepalive: Keepalive | None,
         local: bool,
+        api_key: str | None = None,
     ) -> None:
         """Check what is given; nothing is called.
 
@@ -62,6 +64,7 @@ class Connection:
             retry: How calls are tried again, None for never.
             keepalive: When the channel is pinged, None for never.
             local: Whether the server is on this machine, where no proxy leads.
+            api_key: Says to the server who calls, None where it need not know.
 
         Raises:
             ArgumentError: Something of it cannot be used.
@@ -74,6 +77,12 @@ class Connection:
         self._retry = retry
         self._budget = Budget(None if retry is None else retry.budget)
         self.credentials = _credentials(tls)
+        self.authorization = checked_api_key(api_key)
+        if self.authorization and tls is None and not is_on_this_machine(target):
+            raise ArgumentError(
+                f"the API key would be sent to {target} for everybody on the way to read; "
+                "pass tls=True, or tls=False where the network sees to it"
+            )
         self.options = CHANNEL_OPTIONS + _keepalive_options(keepalive) + _name_options(tls)
         self.options += LOCAL_CHANNEL_OPTIONS if local else ()
 

@@ -31,6 +31,7 @@ _ACCEPTED = {
     "cores_per_tile": "an integer from 1 to 16, or 0 for the server's choice",
     "quality": "an integer from 1 to 100",
     "lossless": "True or False",
+    "allow_degraded": "True or False",
 }
 
 

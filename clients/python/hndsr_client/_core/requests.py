@@ -14,12 +14,15 @@ from hndsr_client.errors import ArgumentError, ImageTooLargeError
 
 SampleType = Literal["uint8", "uint16"]
 FileFormat = Literal["png", "jpeg", "webp", "tiff"]
+Priority = Literal["interactive", "batch"]
+"""Whose turn comes first of what waits: what somebody waits for, before what nobody does."""
 Content = npt.NDArray[Any] | bytes
 """An array, or an image file's content."""
 
 MAX_MESSAGE_BYTES = 512 * 1024 * 1024
 
 _SAMPLE_TYPES = {"uint8": pb.SAMPLE_TYPE_UINT8, "uint16": pb.SAMPLE_TYPE_UINT16}
+_PRIORITIES = {"interactive": pb.PRIORITY_INTERACTIVE, "batch": pb.PRIORITY_BATCH}
 _FORMATS = {
     "png": pb.IMAGE_FORMAT_PNG,
     "jpeg": pb.IMAGE_FORMAT_JPEG,
@@ -54,15 +57,19 @@ def upscale_request(
     *,
     mask: Mask | None = None,
     reference: Content | None = None,
+    priority: Priority | None = None,
+    allow_degraded: bool = False,
     output_format: pb.ImageFormat = pb.IMAGE_FORMAT_RAW,
 ) -> pb.UpscaleRequest:
     """The request to upscale an image and, if there is a reference, to say how close the result comes to it.
 
     Raises:
-        ArgumentError: The image, its mask or the reference cannot be sent.
+        ArgumentError: The image, its mask or the reference cannot be sent, or the priority is none.
     """
     check_size(_size_bytes(image) + (0 if reference is None else _size_bytes(reference, of="reference")))
     request = pb.UpscaleRequest(parameters=parameters, output_format=output_format, **_fields(image, mask))
+    put(request, allow_degraded=allow_degraded)
+    request.priority = priority_message(priority)
     if reference is not None:
         request.reference.MergeFrom(pb.Image(**_fields(reference)))
     return request
@@ -79,6 +86,17 @@ def compare_request(image: Content, reference: Content, *, data_range: float | N
     if data_range is not None:
         request.data_range = _checked_data_range(data_range)
     return request
+
+
+def priority_message(priority: Priority | None) -> pb.Priority:
+    """A priority; None: the server's choice for such a call.
+
+    Raises:
+        ArgumentError: No such priority.
+    """
+    if priority is not None and (not isinstance(priority, str) or priority not in _PRIORITIES):
+        raise ArgumentError(f"priority is {priority!r}, accepted are 'interactive' and 'batch'")
+    return pb.PRIORITY_UNSPECIFIED if priority is None else _PRIORITIES[priority]
 
 
 def _checked_data_range(data_range: float) -> float:

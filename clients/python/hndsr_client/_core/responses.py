@@ -23,6 +23,7 @@ ResultT = TypeVar(
     results.Plan,
     results.Span,
     results.UpscaleMetadata,
+    results.Degradation,
 )
 
 _FORMATS: dict[int, results.ImageFormat] = {
@@ -116,6 +117,7 @@ def read_metadata(response: pb.UpscaleResponse) -> results.UpscaleMetadata:
         format=_FORMATS.get(metadata.format, "unspecified"),
         source_format=_FORMATS.get(metadata.source_format, "unspecified"),
         quality=_report(response.quality) if response.HasField("quality") else None,
+        degraded=_degradation(metadata.degraded) if metadata.HasField("degraded") else None,
     )
 
 
@@ -123,6 +125,10 @@ def _limits(limits: pb.Limits) -> results.Limits:
     # Formats of later versions are no news to a client that cannot ask for them.
     formats = tuple(_FORMATS[value] for value in limits.formats if value in _FORMATS)
     return _mirror(results.Limits, limits, max_texture=_shortest(limits.max_texture), formats=formats)
+
+
+def _degradation(degraded: pb.Degradation) -> results.Degradation:
+    return _mirror(results.Degradation, degraded, options=_options(degraded.options))
 
 
 def _report(report: pb.QualityReport) -> results.QualityReport:

@@ -82,9 +82,10 @@ class Attempts:
 def may_succeed_later(failure: ServiceError) -> bool:
     """Whether the same request may well be answered if it is sent again.
 
-    Source: AIP-194, and the contract: OVERLOADED is the server's own queue, with the delay after which it has room.
+    Source: AIP-194, and the contract: OVERLOADED is the server's own queue, QUOTA_EXCEEDED what this caller may have,
+    each with the delay after which there is room again.
     """
     if (failure.retry_delay_s or 0.0) < 0.0 or failure.reason == TLS_REASON:
         return False
-    overloaded = failure.reason == "OVERLOADED" and failure.retry_delay_s is not None
-    return failure.code == "UNAVAILABLE" or (failure.code == "RESOURCE_EXHAUSTED" and overloaded)
+    has_room_later = failure.reason in {"OVERLOADED", "QUOTA_EXCEEDED"} and failure.retry_delay_s is not None
+    return failure.code == "UNAVAILABLE" or (failure.code == "RESOURCE_EXHAUSTED" and has_room_later)

@@ -69,7 +69,8 @@ def band_numbers(raster: Raster) -> tuple[int, ...]:
 
 def band_of(raster: Raster, number: int) -> Band:
     """What a source's band says of itself, by its number in the file."""
-    return raster.bands[band_numbers(raster).index(number)]
+    behind_alpha = raster.alpha is not None and number > raster.alpha
+    return raster.bands[number - 1 - behind_alpha]
 
 
 def _default(raster: Raster) -> list[Numbers]:

@@ -175,8 +175,12 @@ class Dataset(AbstractContextManager["Dataset"]):
                 yield
             except RasterioError as error:
                 cause = _first_line(error)
-                # GDAL's own words may hold the credentials of an address, and so would a traceback.
-                raise LocalFileError(path=self.name, problem=f"{problem}: {cause}") from None
+            except UnicodeDecodeError:
+                cause = "it holds, or GDAL says of it, a text that is not in UTF-8"
+            else:
+                return
+            # GDAL's own words may hold the credentials of an address, and so would a traceback.
+            raise LocalFileError(path=self.name, problem=f"{problem}: {cause}")
 
     def _environment(self) -> Any:
         set_before = {*os.environ, *(getenv() if hasenv() else ())}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,12 @@ def depicted(dataset: Any, name: str, *, named: Collection[int] = ()) -> Raster:
     colors = ["undefined" if n in named and color == "alpha" else color for n, color in enumerate(_colors(dataset), 1)]
     alpha = next((number for number, color in enumerate(colors, 1) if color == "alpha"), None)
     numbers = [number for number in range(1, dataset.count + 1) if number != alpha]
-    _check(name, [dataset.dtypes[number - 1] for number in numbers], [colors[number - 1] for number in numbers])
+    dtypes = dataset.dtypes
+    _check(name, [dtypes[number - 1] for number in numbers], [colors[number - 1] for number in numbers])
     georeference = _georeference(dataset)
     if georeference.transform is None and "GEOLOCATION" in dataset.tag_namespaces():
         raise ArgumentError(f"{name} is placed by geolocation arrays; warp it first: gdalwarp -geoloc SOURCE WARPED")
-    bands = tuple(_band(dataset, number, colors[number - 1]) for number in numbers)
+    bands = tuple(_bands(dataset, numbers, colors))
     return Raster(
         size_px=(dataset.height, dataset.width),
         bands=bands,
@@ -66,19 +67,22 @@ def _check(name: str, dtypes: Sequence[str], colors: Sequence[str]) -> None:
         )
 
 
-def _band(dataset: Any, number: int, color: str) -> Band:
-    index = number - 1
-    dtype = dataset.dtypes[index]
-    return Band(
-        dtype=dtype,
-        nodata=_nodata(dataset.nodatavals[index], dtype),
-        color=color,
-        name=dataset.descriptions[index],
-        unit=dataset.units[index] or None,
-        scale=float(dataset.scales[index]),
-        offset=float(dataset.offsets[index]),
-        tags=dataset.tags(number),
-    )
+def _bands(dataset: Any, numbers: Sequence[int], colors: Sequence[str]) -> Iterator[Band]:
+    # Each of these asks GDAL about all bands, of which there may be thousands.
+    dtypes, nodata, names, units = dataset.dtypes, dataset.nodatavals, dataset.descriptions, dataset.units
+    scales, offsets = dataset.scales, dataset.offsets
+    for number in numbers:
+        index = number - 1
+        yield Band(
+            dtype=dtypes[index],
+            nodata=_nodata(nodata[index], dtypes[index]),
+            color=colors[index],
+            name=names[index],
+            unit=units[index] or None,
+            scale=float(scales[index]),
+            offset=float(offsets[index]),
+            tags=dataset.tags(number),
+        )
 
 
 def _nodata(value: float | None, dtype: str) -> float | None:

@@ -224,6 +224,7 @@ class RasterJob(AbstractContextManager["RasterJob"]):
             job=self._works.jobs[index],
             resume=self._resumes,
             cores_per_tile=self._plans[0].cores_per_tile if self._plans else self._order.cores_per_tile,
+            priority=self._order.priority,
             kept=self.reading.form(index),
             notes=self.reading.notes(index),
             on_plan=self._take_plan,

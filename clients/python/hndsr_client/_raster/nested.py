@@ -34,5 +34,5 @@ def _files_of(name: str) -> list[str]:
     try:
         with opened(name) as dataset:
             return list(dataset.files)
-    except RasterioError:  # what cannot be opened is said when it is read
+    except (RasterioError, UnicodeDecodeError):  # what cannot be opened is said when it is read
         return []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hndsr_client._core.parameters import UpscaleParameters
+from hndsr_client._core.requests import Priority
 from hndsr_client._raster.choices import RasterSource, RasterTarget
 from hndsr_client.errors import ArgumentError
 
@@ -24,6 +25,7 @@ class RasterOrder:
     job: str | os.PathLike[str] | None = None
     resume: bool = True
     cores_per_tile: int | None = None
+    priority: Priority | None = None
     is_named: bool = True
     """Whether it was said what the target is called."""
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_client._core.files import Destination, is_same
 from hndsr_client._core.pixels import BANDS
+from hndsr_client._core.requests import Priority, priority_message
 from hndsr_client._stream.asked import Asked, Fact
 from hndsr_client._stream.form import Form, WireForm
 from hndsr_client._stream.job import Job, job_files
@@ -49,6 +50,7 @@ class Order:
     overwrite: bool = False
     resume: bool = True
     cores_per_tile: int | None = None
+    priority: Priority | None = None
     kept: Form | None = None
     """The job's files are what is wanted: its samples are of this form, there is no sink, and they stay in the end."""
     notes: Mapping[str, Fact] = field(default_factory=dict)
@@ -66,7 +68,7 @@ class Order:
         source = Source(self.source, self.mask)
         try:
             asked = Asked.of(source, self.parameters, cores_per_tile=self.cores_per_tile, notes=self.notes)
-            return Scene(source, asked, recovery)
+            return Scene(source, asked, recovery, priority_message(self.priority))
         except BaseException:
             source.close()
             raise

@@ -17,6 +17,7 @@ _CODES = {
     "REVISION_CHANGED": "FAILED_PRECONDITION",
     "DEADLINE_EXCEEDED": "DEADLINE_EXCEEDED",
     "OVERLOADED": "RESOURCE_EXHAUSTED",
+    "QUOTA_EXCEEDED": "RESOURCE_EXHAUSTED",
 }
 _BREAKS = [
     *[("INTERNAL", what) for what in ("RST_STREAM", "HTTP/2", "deserializing", "Internal error from Core")],

@@ -31,8 +31,15 @@ class Scene:
         source_checksums: Of the tiles under way, by number; kept if `keeps_checksums` is set.
     """
 
-    def __init__(self, source: Source, asked: Asked, recovery: Recovery) -> None:
+    def __init__(
+        self,
+        source: Source,
+        asked: Asked,
+        recovery: Recovery,
+        priority: pb.Priority = pb.PRIORITY_UNSPECIFIED,
+    ) -> None:
         self.source, self.asked, self.recovery = source, asked, recovery
+        self._priority = priority
         self.streams = 0
         self.summaries: list[pb.StreamSummary] = []
         self.keeps_checksums = False
@@ -71,7 +78,9 @@ class Scene:
     def start(self) -> pb.StreamStart:
         """The first message of the next stream."""
         self.streams += 1
-        return self.asked.start(self._pin)
+        start = self.asked.start(self._pin)
+        start.priority = self._priority
+        return start
 
     def accept(self, start: pb.StreamStart, answer: pb.StreamPlan) -> Plan | None:
         """Take a stream's plan; None if it is the one that is known.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from google.protobuf.message import Message
+
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_client._core.pixels import to_raw
-from hndsr_client.testing._failures import Refusal, duration_of
+from hndsr_client.testing._failures import DEGRADING, Failure, Refusal, duration_of
 from hndsr_client.testing._files import write_file
 from hndsr_client.testing._images import RAW, Picture, decode
 from hndsr_client.testing._nearest import BORDER_PX, measure, target_px
@@ -81,6 +83,24 @@ def upscale(request: pb.UpscaleRequest, served: Served) -> pb.UpscaleResponse:
         quality = _measured(target, request.reference, data_range=max(spans, default=0.0))
         response.quality.MergeFrom(pb.QualityReport(result=quality, bicubic=quality, border_px=BORDER_PX))
     return response
+
+
+def may_degrade(request: Message, failure: Failure) -> bool:
+    """Whether a gateway gives a lesser answer rather than this failure."""
+    if not isinstance(request, pb.UpscaleRequest) or request.parameters.required_revision:
+        return False
+    return request.allow_degraded and failure.reason in DEGRADING
+
+
+def degrade(metadata: pb.UpscaleMetadata, failure: Failure) -> None:
+    """Say of an answer that it is that of the prior alone or, where that was asked for, of bicubic interpolation."""
+    asked = pb.Degradation(
+        reason=failure.reason, message=failure.message, model=metadata.model, options=metadata.options
+    )
+    metadata.degraded.MergeFrom(asked)
+    if not metadata.options.steps:
+        metadata.model = "bicubic"
+    metadata.options.steps = 0
 
 
 def compare(request: pb.CompareRequest) -> pb.CompareResponse:

@@ -46,6 +46,8 @@ CODES = {
 """The status that the gateway answers with each reason."""
 DELAYS_S = {"OVERLOADED": 1.0, "QUOTA_EXCEEDED": 1.0, "BACKEND_UNAVAILABLE": 1.0, "STREAM_STALLED": 1.0}
 """Reasons with which it always says when to try again."""
+DEGRADING = {"BACKEND_UNAVAILABLE", "NOT_FINITE", "BACKEND_MISMATCH"}
+"""Reasons for which it rather gives a lesser answer, where the caller allows that."""
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,8 @@ class FakeServer(AbstractContextManager["FakeServer"]):
     ) -> None:
         """Fail the next requests, streams at their start; asking again adds to what was asked for before.
 
+        Upscale calls that allow a lesser answer get one, as of a gateway, which `metadata.degraded` says.
+
         Args:
             code: Name of the gRPC status; None: the one that the gateway answers with the reason, and its delay of
                 1 s where it names one; UNAVAILABLE without a reason.

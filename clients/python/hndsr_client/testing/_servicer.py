@@ -85,20 +85,25 @@ class NearestServicer(UpscaleServiceServicer):
         return self._answer("Compare", request, context, partial(_answers.compare, request))
 
     def _answer(self, method: str, request: Message, context: grpc.ServicerContext, answer: Callable[[], Any]) -> Any:
-        self._receive(method, request, context)
+        failure = self._receive(method, request, context)
         try:
-            return answer()
+            response = answer()
         except (Refusal, BeyondFakeError) as refusal:
             refusal.failure.abort(context)
+        else:
+            if failure is not None:
+                _answers.degrade(response.metadata, failure)
+            return response
 
-    def _receive(self, method: str, request: Message, context: grpc.ServicerContext) -> None:
-        """Keep a request, and do with it what the test asked for."""
+    def _receive(self, method: str, request: Message, context: grpc.ServicerContext) -> Failure | None:
+        """Keep a request, and do with it what the test asked for; the failure that is to end in a lesser answer."""
         self.recorded.append(RecordedRequest(method, request, dict(context.invocation_metadata())))
         failure = taken(self.failures)
         self._hold_back(context)
         self.refuse(context)
-        if failure is not None:
+        if failure is not None and not _answers.may_degrade(request, failure):
             failure.abort(context)
+        return failure
 
     def _hold_back(self, context: grpc.ServicerContext) -> None:
         """Wait as long as the test asked for, or until the caller has gone."""
