@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from chaos.ports import free_port
 from chaos.remains import VARIABLE, Remains
 from chaos.script import CLIENT, GATEWAY, STUB, TRITON, Kill, Script
 from chaos.supervised import Supervised
@@ -66,7 +66,7 @@ class Round:
         self._expected = {"target.npy": right.pixels} | ({"target_mask.npy": right.mask} if script.masked else {})
         self._save_sources()
         self._environment = {**os.environ, "HNDSR_MODELS": "bicubic", VARIABLE: str(scratch)}
-        self._address = f"127.0.0.1:{_free_port()}"
+        self._address = f"127.0.0.1:{free_port()}"
         self._told = 0
         self._tiles = threading.Condition()
         self._remains = Remains(scratch)
@@ -185,9 +185,3 @@ def _victims(kind: str, gateway: Supervised, client: Supervised) -> list[psutil.
             with contextlib.suppress(psutil.NoSuchProcess):
                 found += [child] if child.name().startswith(PROGRAMS[kind]) else []
     return sorted(found, key=lambda process: process.pid)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

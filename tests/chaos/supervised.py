@@ -42,6 +42,8 @@ class Supervised:
         self.ended = threading.Event()
         """Set when none follows any more."""
         self.exit_codes: list[int] = []
+        self.pids: list[int] = []
+        """Of all that were started."""
         self._thread = threading.Thread(target=self._keep)
         self._thread.start()
 
@@ -80,6 +82,7 @@ class Supervised:
             self._process = subprocess.Popen(
                 self._command, env=self._environment, stdout=output, stderr=log, text=True, start_new_session=True
             )
+            self.pids.append(self._process.pid)
             return True
 
     def _wait(self) -> int:

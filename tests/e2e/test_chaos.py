@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 from chaos.proxy import Faults, proxied
 from chaos.round import CLIENT_PROGRAM, Round
+from chaos.scenario import Scenario
+from chaos.scenarios import SCENARIOS
 from chaos.script import Script
+from chaos.stage import play
 from in_process import run, scene
 from oracle import upscale
 
@@ -30,6 +33,30 @@ def test_upscale_array_ends_well_when_processes_are_killed(number: int, tmp_path
     print(f"{script}: {outcome}")  # noqa: T201 - a line for each round, which says how to play it again
     assert outcome.faults == []
     assert outcome.killed
+
+
+QUICK = frozenset({"kill_process", "restart_gateway"})
+"""Played by `make test`."""
+LONG = frozenset({"kill_gateway", "half_open", "cut_network", "turned_bits", "lost_packets", "clock_jump"})
+"""Played by `make chaos` alone."""
+PLAYED = [
+    pytest.param(scenario, id=scenario.name, marks=() if scenario.name in QUICK else pytest.mark.slow)
+    for scenario in SCENARIOS
+    if scenario.name not in LONG
+]
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "robustness.md"
+
+
+@pytest.mark.parametrize("scenario", PLAYED)
+def test_callers_see_what_they_should_when_something_breaks(scenario: Scenario, tmp_path: Path) -> None:
+    if missing := scenario.missing():
+        pytest.skip(f"needs {missing}")
+    assert play(scenario, tmp_path).faults == []
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_page_says_what_came_of_every_scenario(scenario: Scenario) -> None:
+    assert f"{scenario.fault} | " in PAGE.read_text(encoding="utf-8")
 
 
 def client(address: str, folder: Path, *more: str) -> int:
