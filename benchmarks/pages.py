@@ -78,6 +78,26 @@ clients sending large ones all the while (aim: at most 3 times as long):
 {rows}"""
 
 
+def _overload(result: dict[str, Any]) -> str:
+    rows = "".join(
+        f"| {row['load']:g} | {row['told']['goodput']:.2f} | {row['told']['refused']:.0%} | "
+        f"{row['told']['refusal_p50_s'] * 1000:,.0f} ms | {row['untold']['goodput']:.2f} |\n"
+        for row in result["loads"]
+    )
+    return f"""## Overload
+
+{_where(result)}
+Requests of one window ({result["model"]}, {result["steps"]} steps) that come at random times, however many are there
+already; each is worth something for {result["deadline_s"]:.2g} s, five times as long as it takes alone. The service
+does {result["capacity"]:.2f} of them per second. Goodput is what is answered in time, over that (aim: at least 0.9 at
+four times as much). Beside it, the same where calls do not say how long they are worth something, and give up then.
+Medians of {result["rounds"]} rounds.
+
+| asked for, over capacity | goodput | refused | a refusal takes | goodput, deadlines untold |
+|---|---|---|---|---|
+{rows}"""
+
+
 def _watched(result: dict[str, Any]) -> str:
     rows = "".join(
         f"| {row['model']} | {row['clients']} | {row['rounds']} | {row['rates']['off']:.1f} | "
@@ -220,6 +240,7 @@ WRITERS: Mapping[str, Callable[[dict[str, Any]], str]] = {
     "precisions": _precisions,
     "seams": _seams,
     "concurrency": _concurrency,
+    "overload": _overload,
     "watched": _watched,
     "refusals": _refusals,
     "install": _install,

@@ -24,6 +24,7 @@ SECTIONS: Mapping[str, str] = {
     "gateway": "gateway_alone",
     "seams": "seams",
     "concurrency": "concurrency",
+    "overload": "overload",
     "watched": "watched",
     "refusals": "refusals",
     "install": "install",

@@ -41,16 +41,15 @@ def running_service(**environment: str) -> Iterator[Service]:
     """A service of its own, ready, with these variables (`HNDSR_…`) above the inherited ones."""
     variables = [f"{name}={value}" for name, value in environment.items()]
     with EmbeddedGateway(command=("env", *variables, *GATEWAY)) as gateway:
-        yield Service(gateway.address, f"127.0.0.1:{_triton_port()}")
+        yield Service(gateway.address, f"{_triton_option('grpc-address')}:{_triton_option('grpc-port')}")
 
 
-def _triton_port() -> int:
-    option = "--grpc-port="
+def _triton_option(name: str) -> str:
     return next(
-        int(argument.removeprefix(option))
+        argument.removeprefix(f"--{name}=")
         for process in psutil.Process().children(recursive=True)
         for argument in _command(process)
-        if argument.startswith(option)
+        if argument.startswith(f"--{name}=")
     )
 
 
