@@ -46,7 +46,7 @@ up: setup ## Run the gateway in the foreground; Ctrl-C stops it
 	@exec $(BIN)/hndsr-gateway
 
 .PHONY: check
-check: lint types test ## Everything that must pass before a commit
+check: lint types test audit ## Everything that must pass before a commit
 
 # Without npm the tests that need it are skipped.
 TESTED_WITH := $(DONE)/own $(DONE)/dev $(DONE)/torch $(if $(shell command -v npm),$(TOOLS) $(EXAMPLE))
@@ -59,13 +59,22 @@ test: $(TESTED_WITH) ## Run the tests, with a real Triton (ARGS= for pytest)
 	@$(BIN)/python -m pytest $(SPREAD) -m "not slow and not gpu" $(ARGS)
 
 .PHONY: test-all
-test-all: $(TESTED_WITH) $(DONE)/dvc ## Run the slow tests as well; only those that need a GPU are left out
+test-all: $(TESTED_WITH) $(DONE)/dvc $(DONE)/audit $(DONE)/fuzz ## Run the slow tests as well; only those that need a GPU are left out
 	@$(BIN)/python -m pytest $(SPREAD) -m "not gpu" $(ARGS)
 
 .PHONY: chaos
-chaos: $(TESTED_WITH) ## Kill processes while images are upscaled, round after round (ROUNDS=, SEED=)
-	@CHAOS_ROUNDS=$(or $(ROUNDS),100) CHAOS_SEED=$(or $(SEED),$$RANDOM) \
-		$(BIN)/python -m pytest -q -s -k killed tests/e2e/test_chaos.py $(ARGS)
+chaos: $(TESTED_WITH) ## Break what the service relies on under traffic, then kill at random (ARGS="-k kill_triton": one; ROUNDS=, SEED=)
+	@$(BIN)/python tests/chaos/play.py $(or $(ARGS),--record)
+	@$(if $(ARGS),,CHAOS_ROUNDS=$(or $(ROUNDS),100) CHAOS_SEED=$(or $(SEED),$$RANDOM) \
+		$(BIN)/python -m pytest -q -s -k killed tests/e2e/test_chaos.py)
+
+.PHONY: soak
+soak: $(TESTED_WITH) ## Send one gateway 10,000 requests of every kind and look what it holds in the end (10 min)
+	@$(BIN)/python tests/chaos/soak.py $(or $(ARGS),--record)
+
+.PHONY: fuzz
+fuzz: $(DONE)/own $(DONE)/dev $(DONE)/fuzz ## Look for inputs that break gateway or client, MINUTES for each of five targets (ARGS= for fuzz/run.py)
+	@.venv/fuzz/bin/python fuzz/run.py --minutes $(MINUTES) $(ARGS)
 
 .PHONY: lint
 lint: $(DONE)/own $(DONE)/dev lint-proto lint-docs ## Check style, direction of imports, the contract, generated files
@@ -92,6 +101,42 @@ lint-docs: $(DONE)/own $(DONE)/proto
 types: $(DONE)/own $(DONE)/dev $(TOOLS) ## Check the types with mypy, and the client's with pyright as well
 	@$(BIN)/mypy
 	@$(PYRIGHT) --pythonpath $(BIN)/python
+
+.PHONY: audit
+audit: audit-licences audit-packages audit-npm ## Check licences, and ask who knows for vulnerabilities (needs the network)
+
+# Licences are looked up where a lock is installed: what is for other platforms only is not there.
+.PHONY: audit-licences
+audit-licences: $(DONE)/own $(DONE)/dev $(DONE)/torch $(DONE)/proto $(DONE)/dvc $(DONE)/fuzz $(DONE)/audit
+	@for lock in dev proto dvc fuzz audit; do \
+		folder=.venv/$$lock; [[ -d $$folder ]] || folder=.venv; \
+		names=$$(sed -nE 's/^([a-z0-9][^ =]*)==.*/\1/p' requirements/$$lock.lock); \
+		(cd requirements && ../.venv/audit/bin/pip-licenses --python "../$$folder/bin/python" --packages torch $$names) >/dev/null || { \
+			echo "$$lock.lock: see [tool.pip-licenses] in requirements/pyproject.toml" >&2; exit 1; }; done
+
+# All pins, whichever Python or platform they are for; two versions of one distribution have to go into two files.
+.PHONY: audit-packages
+audit-packages: $(DONE)/audit
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	sed -nE 's/^([a-z0-9][^ ;]*==[^ ;]+).*/\1/p' requirements/*.lock requirements/torch.in | sort -u | \
+		awk -F== -v folder="$$folder" '{ print >folder "/" ++times[$$1] ".txt" }'; \
+	for pins in "$$folder"/*; do .venv/audit/bin/pip-audit --progress-spinner off --strict --disable-pip --no-deps -r "$$pins" || { \
+		echo "a vulnerability, or PyPI does not answer here about some package (a mirror may not): nothing is known of it then" >&2; \
+		exit 1; }; done
+
+.PHONY: audit-npm
+audit-npm:
+	@for folder in tools examples/node; do (cd $$folder && npm audit --package-lock-only --audit-level=high) || { \
+		echo "$$folder: a vulnerability, or the registry of npm does not answer here about any: nothing is known then" >&2; \
+		exit 1; }; done
+
+.PHONY: sbom
+sbom: $(DONE)/audit ## Write the bill of materials of the service into dist/: packages with hashes, weights with digests
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	.venv/audit/bin/python -W ignore -m cyclonedx_py requirements requirements/serve.lock \
+		--pyproject pyproject.toml --output-reproducible -o "$$folder/packages.json"; \
+	.venv/audit/bin/python tools/sbom.py "$$folder/packages.json" dist/hndsr.cdx.json
+	@ls dist/hndsr.cdx.json
 
 .PHONY: bench
 bench: $(DONE)/own $(DONE)/dev $(DONE)/torch ## Measure this machine against what else could be used (20 min, undisturbed)
@@ -170,6 +215,8 @@ lock: $(DONE)/dev ## Resolve the locks anew; pins stay unless UPGRADE=1
 	@$(subst --upgrade,,$(COMPILE_OWN)) requirements/serve.in --extra embedded --extra demo --extra geo --extra openvino -o requirements/serve.lock
 	@$(COMPILE) requirements/proto.in -o requirements/proto.lock
 	@$(COMPILE) requirements/dvc.in -o requirements/dvc.lock
+	@$(COMPILE) requirements/fuzz.in -o requirements/fuzz.lock
+	@$(COMPILE) requirements/audit.in -o requirements/audit.lock
 
 .PHONY: clean
 clean: ## Remove caches and built wheels; .venv stays
@@ -239,6 +286,20 @@ $(DONE)/dvc: requirements/dvc.lock $(DONE)/venv
 	@echo "installing DVC"
 	@test -x .venv/dvc/bin/python || $(BIN)/python -m venv .venv/dvc
 	@$(subst $(BIN),.venv/dvc/bin,$(PIP_INSTALL_LOCKED)) -r $<
+	@touch $@
+
+$(DONE)/fuzz: requirements/fuzz.lock $(DONE)/venv
+	@echo "installing atheris"
+	@test -x .venv/fuzz/bin/python || $(BIN)/python -m venv .venv/fuzz
+	@$(subst $(BIN),.venv/fuzz/bin,$(PIP_INSTALL_LOCKED)) -r $<
+	@packages() { "$$1" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }; \
+		echo "import site; site.addsitedir('$$(packages $(BIN)/python)')" >"$$(packages .venv/fuzz/bin/python)/beside.pth"
+	@touch $@
+
+$(DONE)/audit: requirements/audit.lock $(DONE)/venv
+	@echo "installing what audits the packages"
+	@test -x .venv/audit/bin/python || $(BIN)/python -m venv .venv/audit
+	@$(subst $(BIN),.venv/audit/bin,$(PIP_INSTALL_LOCKED)) -r $<
 	@touch $@
 
 %/node_modules/.package-lock.json: %/package-lock.json
