@@ -285,7 +285,7 @@ class PermissionDeniedError(GatewayError):
 class OverloadedError(GatewayError):
     """As much waits as the settings allow, or the request cannot be done before its deadline.
 
-    As much: requests, bytes, open streams, messages that come in, answers that are not taken, 64 watchers of the health.
+    As much: requests, bytes, open streams, messages that come in, answers that are not taken, 64 watchers of health.
     """
 
     reason = "OVERLOADED"
