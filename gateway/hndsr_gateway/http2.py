@@ -11,6 +11,9 @@ MAX_CONNECTIONS = 4096
 SHARE_OF_FILES = 0.5
 """Part of the files that the process may open that connections may take; workers and Triton need the rest."""
 
+UNCOMPRESSED = 1 << 0
+"""What messages may be compressed by: nothing. A thousand bytes of the way would be a million here, strangers' too."""
+
 IDLE_S = 1800.0
 """How long a connection may carry no call before it is closed; its client opens another with its next call."""
 
@@ -38,6 +41,7 @@ def options(settings: Settings, *, calls: int) -> list[tuple[str, int]]:
     chosen = {
         "grpc.max_receive_message_length": settings.max_message_bytes,
         "grpc.max_send_message_length": settings.max_message_bytes,
+        "grpc.compression_enabled_algorithms_bitset": UNCOMPRESSED,
         "grpc.max_metadata_size": settings.max_metadata_bytes,
         "grpc.absolute_max_metadata_size": settings.max_metadata_bytes,
         "grpc.max_concurrent_streams": calls,  # a proxy may have one connection for everybody

@@ -25,6 +25,9 @@ WITH_IMAGES = frozenset({f"/{SERVICE}/Upscale", f"/{SERVICE}/Compare"})
 SMALL_TIMEOUT_S = 5.0
 """How long another method's message may take to come in; it fits into the packet that brings the call."""
 
+MOST_SMALL_STREAMS = 16
+"""Streams of small messages that may be open at once: each holds a place among all calls."""
+
 MORE_PLACES = 8
 """Messages that may come in beside as many as there are requests that are worked on."""
 
@@ -53,6 +56,7 @@ class ReceivingInterceptor(grpc.aio.ServerInterceptor):
         places = settings.max_concurrent_requests + MORE_PLACES
         self._timeout_s, self._of_one_caller = settings.receive_timeout_s, places // 2
         self._places, self._most = asyncio.Semaphore(places), places + settings.max_queue_depth
+        self._small_streams = 0
         self._there = 0
         """Calls whose message comes in or waits for that."""
         self._places_of: weakref.WeakValueDictionary[str, asyncio.Semaphore] = weakref.WeakValueDictionary()
@@ -71,7 +75,7 @@ class ReceivingInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         if handler.request_streaming:
-            return handler if handler.request_deserializer is None else _parsing(handler)
+            return handler if handler.request_deserializer is None else self._parsing(handler)
         receive = self._large if handler_call_details.method in WITH_IMAGES else self._small
 
         async def read(requests: AsyncIterator[bytes]) -> Any:
@@ -82,6 +86,28 @@ class ReceivingInterceptor(grpc.aio.ServerInterceptor):
             return grpc.stream_unary_rpc_method_handler(answering, response_serializer=handler.response_serializer)
         streaming = _streaming(handler.unary_stream, read)
         return grpc.stream_stream_rpc_method_handler(streaming, response_serializer=handler.response_serializer)
+
+    def _parsing(self, handler: Any) -> Any:
+        """A handler of streams of small messages, as reflection's: few at once, none of which is silent for long."""
+
+        async def parsed(requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+            while (message := await _next(requests, min(SMALL_TIMEOUT_S, self._timeout_s))) is not None:
+                yield _parsed(message, handler.request_deserializer)
+
+        async def call(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
+            if self._small_streams >= MOST_SMALL_STREAMS:
+                raise OverloadedError(
+                    f"{self._small_streams} streams of small messages are open, the most at once",
+                    retry_delay_s=RETRY_DELAY_S,
+                )
+            self._small_streams += 1
+            try:
+                async for response in handler.stream_stream(parsed(requests), context):
+                    yield response
+            finally:
+                self._small_streams -= 1
+
+        return grpc.stream_stream_rpc_method_handler(call, response_serializer=handler.response_serializer)
 
     async def _small(self, requests: AsyncIterator[bytes]) -> bytes:
         return await _message(requests, min(SMALL_TIMEOUT_S, self._timeout_s))
@@ -115,20 +141,6 @@ class ReceivingInterceptor(grpc.aio.ServerInterceptor):
             places.release()
 
 
-def _parsing(handler: Any) -> Any:
-    """A handler of streams whose messages are refused by name where they cannot be read, as reflection's."""
-
-    async def parsed(requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-        async for request in requests:
-            yield _parsed(request, handler.request_deserializer)
-
-    async def call(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
-        async for response in handler.stream_stream(parsed(requests), context):
-            yield response
-
-    return grpc.stream_stream_rpc_method_handler(call, response_serializer=handler.response_serializer)
-
-
 def _answering(behaviour: Behaviour, read: Read) -> Behaviour:
     async def call(requests: AsyncIterator[bytes], context: Any) -> Any:
         return await behaviour(await read(requests), context)
@@ -149,14 +161,20 @@ def _streaming(behaviour: Behaviour, read: Read) -> Behaviour:
 
 
 async def _message(requests: AsyncIterator[bytes], timeout_s: float) -> bytes:
+    message = await _next(requests, timeout_s)
+    if message is None:
+        await asyncio.sleep(GONE_S)  # a caller that has gone ends here, cancelled
+        raise InvalidRequestError("the call ends without a message", field="message")
+    return message
+
+
+async def _next(requests: AsyncIterator[bytes], timeout_s: float) -> bytes | None:
+    """The next message, None after the last."""
     try:
         message = await asyncio.wait_for(anext(requests, None), timeout_s)
     except asyncio.TimeoutError as error:
         raise RequestTimeoutError(f"the message was not whole after {timeout_s:g} s") from error
-    if message is None:
-        await asyncio.sleep(GONE_S)  # a caller that has gone ends here, cancelled
-        raise InvalidRequestError("the call ends without a message", field="message")
-    current_call().received_bytes += len(message)
+    current_call().received_bytes += len(message or b"")
     return message
 
 

@@ -9,9 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
+import psutil
 import pytest
 from fakes import FakeBackend
 from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from in_process import connected, raw, refusal, request, run, running, scene, served
 from raw_http2 import (
     FRAME_BYTES,
@@ -28,6 +31,7 @@ from raw_http2 import (
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr.v1 import upscale_pb2_grpc
+from hndsr_gateway import receiving
 from hndsr_gateway.caller import Caller, called_by
 from hndsr_gateway.errors import OverloadedError, UnauthenticatedError
 from hndsr_gateway.interceptors import CallInterceptor, ErrorInterceptor
@@ -231,12 +235,41 @@ def test_call_that_does_not_say_that_nothing_follows_is_answered() -> None:
     assert answer(INFO, data(1, message()))["grpc-status"] == "0"
 
 
-def test_compressed_message_is_read() -> None:
+def test_compressed_message_is_refused_before_it_is_unpacked() -> None:
     async def test() -> None:
         async with running(FakeBackend()) as client:
-            pixels = raw(scene((5, 7)))
-            answered = await client.upscale.Upscale(request(pixels), compression=grpc.Compression.Gzip)
-            assert answered.raw.height_px == 20
+            bomb = health_pb2.HealthCheckRequest(service="a" * 2**26)
+            before_bytes = psutil.Process().memory_info().rss
+            call = client.health.Check(bomb, compression=grpc.Compression.Gzip)
+            assert (await refusal(call)).code == grpc.StatusCode.UNIMPLEMENTED
+            assert psutil.Process().memory_info().rss - before_bytes < 2**26
+
+    run(test())
+
+
+def test_stream_of_small_messages_that_falls_silent_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiving, "SMALL_TIMEOUT_S", 0.2)
+
+    async def test() -> None:
+        async with running(FakeBackend()) as client:
+            silent = ServerReflectionStub(client.channel).ServerReflectionInfo()
+            await silent.write(ServerReflectionRequest(list_services=""))
+            assert (await silent.read()).list_services_response.service
+            assert (await refusal(silent.read())).reason == "DEADLINE_EXCEEDED"
+
+    run(test())
+
+
+def test_streams_of_small_messages_are_few_at_once() -> None:
+    async def test() -> None:
+        async with running(FakeBackend()) as client, contextlib.AsyncExitStack() as stack:
+            for _ in range(receiving.MOST_SMALL_STREAMS):
+                call = ServerReflectionStub(client.channel).ServerReflectionInfo()
+                stack.callback(call.cancel)
+                await call.write(ServerReflectionRequest(list_services=""))
+                await call.read()
+            more = ServerReflectionStub(client.channel).ServerReflectionInfo()
+            assert (await refusal(more.read())).reason == "OVERLOADED"
 
     run(test())
 

@@ -96,3 +96,4 @@ def begin_tiles(model: str) -> None:
     for source in ("computed", "cached", "empty"):
         windows.add(0, {"model": model, "source": source})
     target_pixels.add(0, {"model": model})
+    degraded.add(0, {"model": model, "reason": "BACKEND_UNAVAILABLE"})
