@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import traceback
 import zlib
@@ -40,8 +39,6 @@ TOKENS = (
     *(b"\xff\xd8\xff", b"\xff\xc0", b"\xff\xc2", b"\xff\xda", b"\xff\xd9", b"\xff\xe1", b"\xff\xee", b"Adobe"),
     *(b"RIFF", b"WEBP", b"VP8 ", b"VP8L", b"VP8X", b"ICCP", b"EXIF", b"ALPH", b"II*\0", b"MM\0*", b"II+\0", b"acsp"),
 )
-
-logging.getLogger("hndsr_gateway.images").setLevel(logging.ERROR)
 
 
 def seeds() -> Iterator[bytes]:

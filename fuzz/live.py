@@ -29,11 +29,11 @@ class LiveGateway:
     """
 
     def __init__(self, **settings: Any) -> None:
-        _OPEN.add(self)
         before = _counters()
         self.backend = FakeBackend()
         self._loop = asyncio.new_event_loop()
         self._stack = contextlib.AsyncExitStack()
+        _OPEN.add(self)
         chosen = Settings(**{"listen": "127.0.0.1:0", "drain_grace_s": 0, "image_workers": 1, **settings})
         self.address: str = self.run(self._stack.enter_async_context(served(self.backend, chosen)))
         self._counters = [each for each in _counters() if each not in before]
@@ -79,4 +79,4 @@ def close_all() -> None:
 
 def _counters() -> list[StreamRoom | Admission | FairGate]:
     """All that gateways of this process count by."""
-    return [each for each in gc.get_objects() if isinstance(each, (StreamRoom, Admission, FairGate))]
+    return [each for each in gc.get_objects() if type(each) in {StreamRoom, Admission, FairGate}]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import tempfile
 import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import rasterio
 import rasters
 from corpus.cases import CASES
 from finding import FindingError
@@ -40,8 +40,6 @@ KINDS = (
     *(rasters.naip, rasters.planar, rasters.one_row, rasters.alpha, rasters.internal_mask, rasters.custom_crs),
     *(rasters.ground_points, rasters.rational_polynomial, rasters.plain, rasters.palette, rasters.geolocated),
 )
-
-os.environ.update(OFFLINE)
 
 
 def seeds() -> list[bytes]:
@@ -91,7 +89,7 @@ def check(content: bytes) -> None:
     path.write_bytes(content)
     start_s = time.process_time()
     bands = 0
-    with contextlib.suppress(HndsrError), limited(MEMORY_BYTES):
+    with contextlib.suppress(HndsrError), limited(MEMORY_BYTES), rasterio.Env(**OFFLINE):
         try:
             bands = _read(path)
         except MemoryError as error:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import logging
 import os
 
 import grpc
@@ -61,8 +60,6 @@ WARM = 3000
 GROWTH_BYTES = 256 * 2**20
 """What it may take more from then on; the fuzzer's own is in it."""
 SOURCE = scene((5, 7))
-
-logging.getLogger("hndsr_gateway").setLevel(logging.CRITICAL)
 
 
 @functools.cache

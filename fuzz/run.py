@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import hashlib
 import importlib
+import logging
 import subprocess
 import sys
 import time
@@ -89,6 +90,7 @@ def fuzz(name: str, into: Path, *, seconds: int) -> None:
 
     with atheris.instrument_imports(include=list(TARGETS[name]), enable_loader_override=False):
         target: Target = importlib.import_module(name)  # type: ignore[assignment]
+    logging.getLogger("hndsr_gateway").setLevel(logging.CRITICAL)
     folder = into / name
     tried = folder / "tried"
     tried.mkdir(parents=True, exist_ok=True)

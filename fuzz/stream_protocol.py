@@ -7,7 +7,6 @@ is left behind.
 from __future__ import annotations
 
 import functools
-import logging
 import random
 from collections.abc import Callable
 from typing import Any
@@ -28,8 +27,6 @@ PLACES = b"012345678"
 """Letters that choose the tile that is begun next."""
 SILENCE = ord("W")
 TOKENS = (b"STTH", b"StnH", b"S8TF", b"SttW")
-
-logging.getLogger("hndsr_gateway").setLevel(logging.CRITICAL)
 
 
 def seeds() -> list[bytes]:

@@ -51,7 +51,7 @@ def _fill(stage: Stage) -> None:
     """Nothing is left of it; what has its room goes on, and a larger tile than before finds none."""
     gateway = stage.gateway.process
     assert gateway
-    filler = Path(f"/proc/{gateway.pid}/root/dev/shm/filler")
+    filler = Path("/proc", str(gateway.pid), "root", "dev", "shm", "filler")
     with filler.open("wb") as file:
         free = os.fstatvfs(file.fileno())
         os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
