@@ -11,6 +11,7 @@ from corpus import (
     png_bombs,
     png_damage,
     png_kinds,
+    tiff_bombs,
     tiff_damage,
     tiff_gdal,
     tiff_kinds,
@@ -20,7 +21,7 @@ from corpus.case import Case
 
 MODULES = (
     *(foreign, png_kinds, png_damage, png_bombs, jpeg_kinds, jpeg_damage),
-    *(webp_cases, tiff_kinds, tiff_gdal, tiff_damage, flips),
+    *(webp_cases, tiff_kinds, tiff_gdal, tiff_damage, tiff_bombs, flips),
 )
 LISTED = tuple(case for module in MODULES for case in module.cases())
 CASES: dict[str, Case] = {case.name: case for case in LISTED}

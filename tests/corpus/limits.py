@@ -10,7 +10,7 @@ from corpus import png_writer
 from corpus.case import TOO_LARGE, Case, refused
 from corpus.jpeg_writer import jpeg
 from corpus.png_bombs import flat_square
-from corpus.tiff_damage import flat_tiles
+from corpus.tiff_bombs import flat_tiles
 from corpus.webp_writer import webp
 
 SIDE_PX = 5_600

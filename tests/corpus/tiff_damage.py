@@ -1,11 +1,10 @@
-"""TIFF files that are cut, contradict themselves, are of a kind that is not read, or cost more than they are worth."""
+"""TIFF files that are cut, contradict themselves, or are of a kind that is not read."""
 
 from __future__ import annotations
 
 import struct
 import zlib
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,12 +26,10 @@ from corpus.case import (
     refused,
 )
 from corpus.tiff_writer import LONG, SHORT, Entry, Page, page, tiff
-from corpus.zeros import deflated_zeros
 
 PIXELS = noise((*SIZE, 3))
 RIGHT, ANY = Accepted(PIXELS, TIFF), Sized(SIZE, TIFF)
 KIND = (DAMAGED, UNSUPPORTED)
-MEBIBYTE, GIBIBYTE = 2**20, 2**30
 LARGEST = 2**32 - 1
 
 
@@ -44,7 +41,6 @@ def cases() -> Iterator[Case]:
     yield from _sizes()
     yield from _blocks()
     yield from _counts()
-    yield from _bombs()
 
 
 def _lying(name: str, lies: dict[int, Entry | None], *reasons: str, **how: Any) -> Case:
@@ -201,62 +197,3 @@ def _counts() -> Iterator[Case]:
             yield either(f"tiff/{name}-of-{count}-values", constant(content), RIGHT)
     twice = page(PIXELS).entries | {w.WIDTH: (LONG, [14, 99])}
     yield either("tiff/width-of-two-values", constant(tiff(Page(twice, [PIXELS.tobytes()]))), RIGHT)
-
-
-def _bombs() -> Iterator[Case]:
-    for size in (MEBIBYTE, GIBIBYTE, 4 * GIBIBYTE):
-        yield either(
-            f"bomb/tiff-strip-of-{size}-zeros", partial(_zeros, size), Accepted(PIXELS * 0, TIFF), BOMB, DAMAGED
-        )
-    for side in (30_000, 16_000_000):
-        yield refused(f"bomb/tiff-sparse-{side}x{side}", partial(_sparse, side), TOO_LARGE, DAMAGED)
-    yield refused("bomb/tiff-one-tile-of-30000x30000", partial(_one_tile, 30_000), BOMB, *KIND, TOO_LARGE)
-    black = Accepted(PIXELS * 0, TIFF)
-    yield either("bomb/tiff-one-tile-of-10000x10000", partial(_one_tile, 10_000), black, BOMB, *KIND, TOO_LARGE)
-    yield refused("bomb/tiff-500000-directories", partial(_many_pages, 500_000), UNSUPPORTED, BOMB, DAMAGED)
-    yield refused("bomb/tiff-300000-overviews", partial(_many_pages, 300_000, kind=1), BOMB, *KIND)
-
-
-def _zeros(size: int) -> bytes:
-    return tiff(Page(page(PIXELS, compression=w.DEFLATE).entries, [deflated_zeros(size)]))
-
-
-def _sparse(side: int) -> bytes:
-    """A BigTIFF of tiles that are left out."""
-    tile = 2**20 if side > 2**20 else 2**13
-    count = (-(-side // tile)) ** 2
-    said = page(PIXELS, tile=16).entries | {w.HEIGHT: (LONG, [side]), w.WIDTH: (LONG, [side])}
-    said |= {w.TILE_HEIGHT: (LONG, [tile]), w.TILE_WIDTH: (LONG, [tile])}
-    nowhere: dict[int, Entry] = {w.TILE_OFFSETS: (w.LONG8, [0] * count), w.TILE_BYTES: (w.LONG8, [0] * count)}
-    return tiff(Page(said | nowhere), big=True)
-
-
-def _one_tile(side: int) -> bytes:
-    """A small picture in the corner of a tile that is honestly there."""
-    side += -side % 16
-    said = page(PIXELS, tile=16, compression=w.DEFLATE).entries
-    said |= {w.TILE_HEIGHT: (LONG, [side]), w.TILE_WIDTH: (LONG, [side])}
-    return tiff(Page(said, [deflated_zeros(side * side * 3)], tiled=True))
-
-
-def flat_tiles(side: int) -> bytes:
-    """A black square of compressed tiles of 16 bits."""
-    tile, count = 512, (-(-side // 512)) ** 2
-    said = page(PIXELS.astype(np.uint16), tile=16, compression=w.DEFLATE).entries
-    said |= {w.HEIGHT: (LONG, [side]), w.WIDTH: (LONG, [side])}
-    said |= {w.TILE_HEIGHT: (LONG, [tile]), w.TILE_WIDTH: (LONG, [tile])}
-    return tiff(Page(said, [deflated_zeros(tile * tile * 6)] * count, tiled=True))
-
-
-def _many_pages(count: int, *, kind: int = 0) -> bytes:
-    """Directories of three entries each."""
-    first = tiff(page(PIXELS))
-    link, start = len(first) - 4, len(first)
-    entry = struct.Struct("<HHII")
-    said = entry.pack(254, 4, 1, kind) + entry.pack(256, 4, 1, 1) + entry.pack(257, 4, 1, 1)
-    length = 2 + len(said) + 4
-    more = (
-        struct.pack("<H", 3) + said + struct.pack("<I", start + (number + 1) * length) for number in range(count - 1)
-    )
-    last = struct.pack("<H", 3) + said + bytes(4)
-    return first[:link] + struct.pack("<I", start) + b"".join(more) + last
