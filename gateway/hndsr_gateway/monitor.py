@@ -9,15 +9,17 @@ from typing import Any
 from grpc_health.v1 import health, health_pb2
 
 from hndsr.v1 import upscale_pb2
+from hndsr_gateway.addresses import network_of
 from hndsr_gateway.catalogue import Catalogue
-from hndsr_gateway.errors import OverloadedError, UnavailableError
+from hndsr_gateway.errors import UnavailableError
+from hndsr_gateway.holding import Holding
 from hndsr_gateway.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
 SERVICE = upscale_pb2.DESCRIPTOR.services_by_name["UpscaleService"].full_name
 RETRY_INTERVAL_S = 0.25
-MAX_WATCHERS = 64
+MAX_WATCHERS, WATCHERS_OF_ONE = 64, 16
 UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
@@ -30,7 +32,7 @@ class HealthServicer(health.aio.HealthServicer):
 
     def __init__(self) -> None:
         super().__init__()
-        self._watchers = 0
+        self._watchers = Holding("calls watch the health", most=MAX_WATCHERS, of_one=WATCHERS_OF_ONE)
         self._changed = asyncio.Event()
         """Set when a status changes, and replaced by another."""
 
@@ -44,15 +46,10 @@ class HealthServicer(health.aio.HealthServicer):
         """Tell one watcher of every change until it leaves.
 
         Raises:
-            OverloadedError: if enough others watch.
+            OverloadedError: if enough others watch, or enough from the same network.
         """
-        if self._watchers >= MAX_WATCHERS:
-            raise OverloadedError(f"{self._watchers} calls watch the health, the most at once", retry_delay_s=30.0)
-        self._watchers += 1
-        try:
+        with self._watchers.one_more(network_of(context.peer())):
             await self._tell(request.service, context)
-        finally:
-            self._watchers -= 1
 
     async def _tell(self, service: str, context: Any) -> None:
         """Tell a watcher the status, and each that differs from what it was told last."""

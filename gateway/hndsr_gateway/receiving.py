@@ -13,8 +13,10 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from hndsr.v1 import upscale_pb2
+from hndsr_gateway.addresses import network_of
 from hndsr_gateway.caller import current_caller
 from hndsr_gateway.errors import InvalidRequestError, OverloadedError, RequestTimeoutError
+from hndsr_gateway.holding import RETRY_DELAY_S, Holding
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.telemetry.calls import current_call
 
@@ -25,20 +27,21 @@ WITH_IMAGES = frozenset({f"/{SERVICE}/Upscale", f"/{SERVICE}/Compare"})
 SMALL_TIMEOUT_S = 5.0
 """How long another method's message may take to come in; it fits into the packet that brings the call."""
 
-MOST_SMALL_STREAMS = 16
-"""Streams of small messages that may be open at once: each holds a place among all calls."""
+MOST_SMALL, SMALL_OF_ONE = 512, 128
+"""Small messages that may come in at once, and of one caller: each holds a place among all calls."""
+
+MOST_SMALL_STREAMS, SMALL_STREAMS_OF_ONE = 16, 4
+"""Streams of small messages that may be open at once, and of one caller."""
 
 MORE_PLACES = 8
 """Messages that may come in beside as many as there are requests that are worked on."""
-
-RETRY_DELAY_S = 5.0
 
 GONE_S = 0.05
 """How long after the end of what a caller sends gRPC may need to say that it has gone."""
 
 Behaviour = Callable[[Any, Any], Any]
-Read = Callable[[Any], Any]
-"""Receives a call's message."""
+Read = Callable[[Any, Any], Any]
+"""Receives a call's message, by what its caller sends and its context."""
 
 
 class ReceivingInterceptor(grpc.aio.ServerInterceptor):
@@ -55,10 +58,13 @@ class ReceivingInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, settings: Settings) -> None:
         places = settings.max_concurrent_requests + MORE_PLACES
         self._timeout_s, self._of_one_caller = settings.receive_timeout_s, places // 2
-        self._places, self._most = asyncio.Semaphore(places), places + settings.max_queue_depth
-        self._small_streams = 0
-        self._there = 0
-        """Calls whose message comes in or waits for that."""
+        self._places = asyncio.Semaphore(places)
+        most = places + settings.max_queue_depth
+        self._waiting = Holding("messages with images come in or wait", most=most, of_one=most // 2)
+        self._small_messages = Holding("small messages come in", most=MOST_SMALL, of_one=SMALL_OF_ONE)
+        self._small_streams = Holding(
+            "streams of small messages are open", most=MOST_SMALL_STREAMS, of_one=SMALL_STREAMS_OF_ONE
+        )
         self._places_of: weakref.WeakValueDictionary[str, asyncio.Semaphore] = weakref.WeakValueDictionary()
 
     async def intercept_service(
@@ -78,8 +84,8 @@ class ReceivingInterceptor(grpc.aio.ServerInterceptor):
             return handler if handler.request_deserializer is None else self._parsing(handler)
         receive = self._large if handler_call_details.method in WITH_IMAGES else self._small
 
-        async def read(requests: AsyncIterator[bytes]) -> Any:
-            return _parsed(await receive(requests), handler.request_deserializer)
+        async def read(requests: AsyncIterator[bytes], context: Any) -> Any:
+            return _parsed(await receive(requests, owner_of(context)), handler.request_deserializer)
 
         if handler.unary_unary is not None:
             answering = _answering(handler.unary_unary, read)
@@ -95,36 +101,22 @@ class ReceivingInterceptor(grpc.aio.ServerInterceptor):
                 yield _parsed(message, handler.request_deserializer)
 
         async def call(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
-            if self._small_streams >= MOST_SMALL_STREAMS:
-                raise OverloadedError(
-                    f"{self._small_streams} streams of small messages are open, the most at once",
-                    retry_delay_s=RETRY_DELAY_S,
-                )
-            self._small_streams += 1
-            try:
+            with self._small_streams.one_more(owner_of(context)):
                 async for response in handler.stream_stream(parsed(requests), context):
                     yield response
-            finally:
-                self._small_streams -= 1
 
         return grpc.stream_stream_rpc_method_handler(call, response_serializer=handler.response_serializer)
 
-    async def _small(self, requests: AsyncIterator[bytes]) -> bytes:
-        return await _message(requests, min(SMALL_TIMEOUT_S, self._timeout_s))
+    async def _small(self, requests: AsyncIterator[bytes], owner: str) -> bytes:
+        with self._small_messages.one_more(owner):
+            return await _message(requests, min(SMALL_TIMEOUT_S, self._timeout_s))
 
-    async def _large(self, requests: AsyncIterator[bytes]) -> bytes:
-        """One of those that wait for a place, of which one caller has at most half."""
-        of_caller = self._places_of.setdefault(current_caller().id, asyncio.Semaphore(self._of_one_caller))
-        if self._there >= self._most:
-            raise OverloadedError(
-                f"the messages of {self._there} calls come in, the most at once", retry_delay_s=RETRY_DELAY_S
-            )
-        self._there += 1
-        try:
+    async def _large(self, requests: AsyncIterator[bytes], owner: str) -> bytes:
+        """One of those that wait for a place; one caller has at most half of the places, and of those that wait."""
+        of_caller = self._places_of.setdefault(owner, asyncio.Semaphore(self._of_one_caller))
+        with self._waiting.one_more(owner):
             async with self._place(of_caller), self._place(self._places):
                 return await _message(requests, self._timeout_s)
-        finally:
-            self._there -= 1
 
     @contextlib.asynccontextmanager
     async def _place(self, places: asyncio.Semaphore) -> AsyncIterator[None]:
@@ -141,16 +133,21 @@ class ReceivingInterceptor(grpc.aio.ServerInterceptor):
             places.release()
 
 
+def owner_of(context: Any) -> str:
+    """Whose a call is: its caller's, or of calls that nobody has to be known for, its network's."""
+    return current_caller().id or f"anybody:{network_of(context.peer())}"
+
+
 def _answering(behaviour: Behaviour, read: Read) -> Behaviour:
     async def call(requests: AsyncIterator[bytes], context: Any) -> Any:
-        return await behaviour(await read(requests), context)
+        return await behaviour(await read(requests, context), context)
 
     return call
 
 
 def _streaming(behaviour: Behaviour, read: Read) -> Behaviour:
     async def call(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
-        responses = behaviour(await read(requests), context)
+        responses = behaviour(await read(requests, context), context)
         if inspect.isawaitable(responses):  # it writes to the context by itself, as health's Watch does
             await responses
             return

@@ -219,8 +219,8 @@ def _server(settings: Settings, identity: Identity, limits: Limits) -> Any:
         interceptors=[
             CallInterceptor(),
             ErrorInterceptor(),
-            UntakenInterceptor(),
             AccessInterceptor(identity, limits),
+            UntakenInterceptor(),
             ReceivingInterceptor(settings),
         ],
         maximum_concurrent_rpcs=calls + UNTAKEN_CALLS,

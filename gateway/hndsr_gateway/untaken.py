@@ -1,32 +1,30 @@
-"""Answers that their callers do not take: so many of one address, and then it gets no others."""
+"""Answers that their callers do not take: so many of one caller, and then it gets no others."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 
-from hndsr_gateway.addresses import network_of
-from hndsr_gateway.errors import OverloadedError
+from hndsr_gateway.holding import Holding
 from hndsr_gateway.interceptors import Handler, wrapped
+from hndsr_gateway.receiving import owner_of
 
 UNTAKEN_CALLS = 1024
 """Calls that may be over but for an answer that is not taken, beside all others."""
-OF_ONE_ADDRESS = UNTAKEN_CALLS // 8
-RETRY_DELAY_S = 5.0
+OF_ONE_CALLER = UNTAKEN_CALLS // 8
 
 
 class UntakenInterceptor(grpc.aio.ServerInterceptor):
-    """Refuses callers that leave too many answers of unary calls where they are.
+    """Refuses callers that leave too many answers of unary calls where they are; within what says who calls.
 
     HTTP/2 lets a caller take an answer as slowly as it likes, or never, and gRPC keeps the call and its place among all
     calls for as long as the connection lasts: a server cannot end it. A refusal is no answer: it is always taken.
     """
 
     def __init__(self) -> None:
-        self._untaken: Counter[str] = Counter()
+        self._untaken = Holding("answers are not taken", most=UNTAKEN_CALLS, of_one=OF_ONE_CALLER)
 
     async def intercept_service(
         self,
@@ -41,17 +39,11 @@ class UntakenInterceptor(grpc.aio.ServerInterceptor):
 
     def _answering(self, behaviour: Handler) -> Handler:
         async def call(request: Any, context: Any) -> Any:
-            address = network_of(context.peer())
-            if (count := self._untaken[address]) >= OF_ONE_ADDRESS:
-                raise OverloadedError(f"{count} answers are not taken, the most at once", retry_delay_s=RETRY_DELAY_S)
+            owner = owner_of(context)
+            self._untaken.check(owner)
             response = await behaviour(request, context)
-            self._untaken[address] += 1
-            context.add_done_callback(lambda _: self._taken(address))
+            self._untaken.take(owner)
+            context.add_done_callback(lambda _: self._untaken.release(owner))
             return response
 
         return call
-
-    def _taken(self, address: str) -> None:
-        self._untaken[address] -= 1
-        if not self._untaken[address]:
-            del self._untaken[address]

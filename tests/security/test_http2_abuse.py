@@ -291,8 +291,8 @@ def test_calls_whose_answers_are_not_taken_leave_room_for_others() -> None:
     run(test())
 
 
-def test_address_that_leaves_too_many_answers_gets_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(untaken, "OF_ONE_ADDRESS", 3)
+def test_caller_who_leaves_too_many_answers_gets_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(untaken, "OF_ONE_CALLER", 3)
 
     async def test() -> None:
         async with gateway() as (address, _), raw_connection(address, {INITIAL_WINDOW_SIZE: 0}) as connection:
@@ -308,8 +308,8 @@ def test_address_that_leaves_too_many_answers_gets_no_others(monkeypatch: pytest
     run(test())
 
 
-def test_address_that_leaves_no_answer_any_more_gets_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(untaken, "OF_ONE_ADDRESS", 3)
+def test_caller_who_leaves_no_answer_any_more_gets_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(untaken, "OF_ONE_CALLER", 3)
 
     async def test() -> None:
         async with gateway() as (address, client):

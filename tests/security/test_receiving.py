@@ -173,6 +173,34 @@ def test_one_caller_has_half_of_the_places_for_messages() -> None:
     run(test())
 
 
+def test_one_caller_has_half_of_the_calls_whose_message_comes_in_or_waits() -> None:
+    async def test() -> None:
+        async with named(max_queue_depth=10) as address, raw_connection(address) as connection:
+            most = 1 + MORE_PLACES + 10
+            for number in range(most):
+                await begin(connection, 2 * number + 1, "a")
+            assert (await connection.ended(2 * most - 1))["grpc-status"] == "8"
+            await send(connection, 201, "b")
+            assert (await connection.ended(201))["grpc-status"] == "0"
+
+    run(test())
+
+
+def test_small_messages_that_do_not_come_are_few_of_one_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiving, "SMALL_OF_ONE", 3)
+
+    async def test() -> None:
+        async with gateway() as connection:
+            for number in (1, 3, 5):
+                await connection.send(headers(number, header_block(HEALTH)))
+            await connection.pinged()
+            await connection.send(headers(7, header_block(HEALTH)))
+            assert (await connection.ended(7))["grpc-status"] == "8"
+            assert not {1, 3, 5} & connection.answers.keys()
+
+    run(test())
+
+
 def test_message_gets_the_place_of_another_that_was_given_up() -> None:
     async def test() -> None:
         async with occupied() as (connection, _):
@@ -263,7 +291,7 @@ def test_stream_of_small_messages_that_falls_silent_is_ended(monkeypatch: pytest
 def test_streams_of_small_messages_are_few_at_once() -> None:
     async def test() -> None:
         async with running(FakeBackend()) as client, contextlib.AsyncExitStack() as stack:
-            for _ in range(receiving.MOST_SMALL_STREAMS):
+            for _ in range(receiving.SMALL_STREAMS_OF_ONE):
                 call = ServerReflectionStub(client.channel).ServerReflectionInfo()
                 stack.callback(call.cancel)
                 await call.write(ServerReflectionRequest(list_services=""))

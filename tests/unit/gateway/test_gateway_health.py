@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from in_process import Client, connected, raw, refusal, request, run, running, scene, served, settle
 
 from hndsr_gateway.errors import UnavailableError
-from hndsr_gateway.monitor import MAX_WATCHERS
+from hndsr_gateway.monitor import WATCHERS_OF_ONE
 from hndsr_gateway.server import ListenError, NotReadyError
 from hndsr_gateway.settings import Settings
 
@@ -258,10 +258,10 @@ def test_start_fails_when_the_models_are_not_ready_in_time() -> None:
 def test_health_is_watched_by_so_many_and_answers_checks_beside_them() -> None:
     async def test() -> None:
         async with running(FakeBackend()) as client, contextlib.AsyncExitStack() as watchers:
-            for _ in range(MAX_WATCHERS):
+            for _ in range(WATCHERS_OF_ONE):
                 statuses = await watchers.enter_async_context(watching(client, SERVICE))
                 assert await anext(statuses) == SERVING
             found = await refusal(client.health.Watch(health_pb2.HealthCheckRequest(service=SERVICE)).read())
-            assert (found.reason, found.retry_delay_s, await status(client, SERVICE)) == ("OVERLOADED", 30.0, SERVING)
+            assert (found.reason, found.retry_delay_s, await status(client, SERVICE)) == ("OVERLOADED", 5.0, SERVING)
 
     run(test())
