@@ -39,6 +39,7 @@ TOKENS = (
     *(b"\xff\xd8\xff", b"\xff\xc0", b"\xff\xc2", b"\xff\xda", b"\xff\xd9", b"\xff\xe1", b"\xff\xee", b"Adobe"),
     *(b"RIFF", b"WEBP", b"VP8 ", b"VP8L", b"VP8X", b"ICCP", b"EXIF", b"ALPH", b"II*\0", b"MM\0*", b"II+\0", b"acsp"),
 )
+XZ = b"\xfd7zXZ\0"
 
 
 def seeds() -> Iterator[bytes]:
@@ -72,6 +73,8 @@ def _decoded(encoded: bytes, allowance: Allowance) -> Picture | None:
             raise FindingError("a defect of ours is taken for a damaged file") from cause
         return None
     except MemoryError as error:
+        if XZ in encoded:  # whose header says how large a dictionary is to be, and is refused for it
+            return None
         raise FindingError("it took too much memory") from error
 
 
