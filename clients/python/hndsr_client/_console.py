@@ -34,7 +34,7 @@ def remote(arguments: argparse.Namespace, **options: Any) -> Client:
         timeout_s=arguments.timeout,
         tls=_tls(arguments),
         # Whoever lists processes reads their arguments, so a key is none.
-        api_key=None if "authorization" in metadata else os.environ.get(KEY_VARIABLE) or None,
+        api_key=None if "authorization" in metadata else os.environ.get(KEY_VARIABLE, "").strip() or None,
         metadata=metadata,
         **options,
     )

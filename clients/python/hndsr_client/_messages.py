@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
 
+from hndsr_client._core.quota import is_of_calls_at_once
 from hndsr_client.errors import HndsrError, LocalFileError, ServiceError
 
 ARGUMENTS = {
@@ -44,26 +47,56 @@ WORDS = {
     "the API key": "HNDSR_API_KEY",
     "pass tls=True, or tls=False": "give --tls, or --no-tls",
 }
+HINTS = {
+    "UNAUTHENTICATED": "; for hndsr: set HNDSR_API_KEY",
+}
+SMALLER_TILES = "; for hndsr: a lower --tile-cores makes tiles smaller"
+FEWER_CALLS = "; for hndsr batch: a lower --jobs makes fewer calls at once"
+MAX_SHOWN_S = 600
+SERVICE_WORDS = {
+    " (Tls(root_certificates=...))": " (--ca)",
+    " (Tls(server_name=...))": " (that of --target)",
+    " (tls=True, Tls(root_certificates=...))": " (--tls, --ca)",
+}
 OVERWRITING = "allow overwriting it", "replace it with --overwrite"
 
 
 def error_message(error: HndsrError) -> str:
     """What is wrong, in the words of the command line."""
     if isinstance(error, ServiceError):
-        hint = "; for hndsr: set HNDSR_API_KEY" if error.reason == "UNAUTHENTICATED" else ""
-        return f"{error}{hint} [{error.reason}]"
+        return f"{_replaced(str(error), SERVICE_WORDS)}{_delay(error.retry_delay_s)}{_hint(error)} [{error.reason}]"
     if isinstance(error, LocalFileError):
         return str(error).replace(*OVERWRITING)
-    message = str(error)
-    for word, option in WORDS.items():
-        message = message.replace(word, option, 1)
-    return named_as_options(message)
+    return named_as_options(_replaced(str(error), WORDS))
 
 
 def named_as_options(message: str) -> str:
     """A message whose subject is an argument of the SDK, with that as an option."""
     subject = SUBJECT.match(message)
     return message if subject is None else f"{ARGUMENTS[subject[1]]}{message[subject.end() :]}"
+
+
+def _replaced(message: str, words: Mapping[str, str]) -> str:
+    for word, option in words.items():
+        message = message.replace(word, option, 1)
+    return message
+
+
+def duration(seconds: float) -> str:
+    """A span, rounded up: in seconds up to ten minutes, then in minutes."""
+    if seconds <= 1:
+        return f"{seconds:.2g} s"
+    return f"{math.ceil(seconds)} s" if seconds <= MAX_SHOWN_S else f"{math.ceil(seconds / 60)} min"
+
+
+def _delay(delay_s: float | None) -> str:
+    return f"; that is in {duration(delay_s)}" if delay_s and delay_s > 0 else ""
+
+
+def _hint(error: ServiceError) -> str:
+    if error.reason == "IMAGE_TOO_LARGE" and "a tile has" in error.message and "--tile-cores" not in error.message:
+        return SMALLER_TILES
+    return FEWER_CALLS if is_of_calls_at_once(error) else HINTS.get(error.reason, "")
 
 
 def file_error_message(source: object, error: HndsrError) -> str:

@@ -25,6 +25,7 @@ from hndsr_client.errors import (
     InvalidRequestError,
     OverloadedError,
     PreconditionError,
+    ServiceError,
     UnavailableError,
 )
 
@@ -36,7 +37,7 @@ _GOLDEN = (
     "|Jwr<tiT#<fCdb(1vYSi3wFQ<0oa2B2*DAYKm=ltf(+!~3@UH|4QN3Ju0Vk2H@AvD7S=HTN^h2ZEX`q-y<YdR)`wYG52o%Vby*Z;op`$W%F=jU<~uRH"
     "ugr>=K9|h0AKy#nxjpUw_Iz|ddLMe<ne$oZ|JnS%*53e=)cQ;"
 )
-HEALTHY, WRONG = "healthy", "wrong_answer"
+HEALTHY, WRONG, OVER_QUOTA = "healthy", "wrong_answer", "over_quota"
 # The nearest ancestor wins.
 OUTCOMES: dict[type[BaseException], str] = {
     HndsrError: "failed",
@@ -57,12 +58,12 @@ class Verdict:
     target: str
     model: str
     outcome: str
-    """`healthy`, `wrong_answer`, `overloaded`, `unavailable`, `timeout`, `refused`, or `failed`."""
+    """`healthy`, `wrong_answer`, `overloaded`, `over_quota`, `unavailable`, `timeout`, `refused`, or `failed`."""
     message: str
     exit_code: int
     duration_s: float
     revision: str | None
-    error: Mapping[str, str | None] | None
+    error: Mapping[str, str | float | None] | None
 
     @property
     def is_healthy(self) -> bool:
@@ -99,13 +100,19 @@ def probe(connect: Callable[[], Client], *, target: str, model: str, timeout_s: 
         with connect() as client:
             revision = _check(client, model, _Clock(began_s + timeout_s, timeout_s))
     except HndsrError as error:
-        outcome = next(OUTCOMES[cls] for cls in type(error).__mro__ if cls in OUTCOMES)
+        outcome = _outcome(error)
         code = WRONG_ANSWER if outcome == WRONG else exit_code(error)
         message, facts = error_message(error), error_facts(error)
         return Verdict(target, model, outcome, message, code, time.monotonic() - began_s, None, facts)
     elapsed_s = time.monotonic() - began_s
     message = f"{model} {short(revision)} answered the right bytes in {elapsed_s:.2f} s"
     return Verdict(target, model, HEALTHY, message, OK, elapsed_s, revision, None)
+
+
+def _outcome(error: HndsrError) -> str:
+    if isinstance(error, ServiceError) and error.reason == "QUOTA_EXCEEDED":
+        return OVER_QUOTA
+    return next(OUTCOMES[cls] for cls in type(error).__mro__ if cls in OUTCOMES)
 
 
 class _Clock:

@@ -73,9 +73,12 @@ def upscaled_line(metadata: UpscaleMetadata, *, destination: str, elapsed_s: flo
 def degraded_line(metadata: UpscaleMetadata, degraded: Degradation, *, destination: object) -> str:
     """What a target is instead of what was asked for, and why, on one line."""
     instead = f"{metadata.model} instead of {degraded.model}"
-    if metadata.model == degraded.model:
+    if (metadata.model, metadata.options.steps) == (degraded.model, degraded.options.steps):
+        instead = f"{metadata.model} made by the gateway, not by Triton"
+    elif metadata.model == degraded.model:
         instead = f"{metadata.model} with {metadata.options.steps} instead of {degraded.options.steps} steps"
-    return f"{destination} is {instead}: {degraded.message} [{degraded.reason}]"
+    happened = degraded.message.partition("; ")[0]  # without the remedy, of which there is no need
+    return f"{destination} is {instead}: {happened} [{degraded.reason}]"
 
 
 def streamed_line(result: StreamResult, *, destination: str, made_px: int) -> str:
@@ -156,10 +159,10 @@ def hit_rate(result: StreamResult | RasterResult) -> str:
     return f"{100 * result.cache_hits / needed:.0f} % of {count(needed, 'window')} cached, " if needed else ""
 
 
-def error_facts(error: HndsrError) -> dict[str, str | None]:
+def error_facts(error: HndsrError) -> dict[str, str | float | None]:
     """What programs are told of an error."""
-    reason = error.reason if isinstance(error, ServiceError) else None
-    return {"type": type(error).__name__, "message": str(error), "reason": reason}
+    reason, delay_s = (error.reason, error.retry_delay_s) if isinstance(error, ServiceError) else (None, None)
+    return {"type": type(error).__name__, "message": str(error), "reason": reason, "retry_delay_s": delay_s}
 
 
 def plain(value: Any) -> Any:

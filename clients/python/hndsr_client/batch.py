@@ -22,6 +22,7 @@ from hndsr_client._core.calls import FileOptions
 from hndsr_client._core.requests import FileFormat
 from hndsr_client._core.tracing import Operation
 from hndsr_client._destinations import AnyPath, Destinations, Job, plan_jobs
+from hndsr_client._turns import AsyncTurns, Turns
 from hndsr_client.async_client import AsyncClient
 from hndsr_client.client import Client
 from hndsr_client.errors import ArgumentError, HndsrError
@@ -205,11 +206,12 @@ class _Work(AbstractContextManager["_Work"]):
 def _outcomes(client: Client, batch: _Batch, jobs: _Jobs, operation: Operation) -> Generator[FileOutcome, None, None]:
     executor = ThreadPoolExecutor(batch.max_concurrency, thread_name_prefix="hndsr-batch")
     running: set[Future[FileOutcome]] = set()
+    turns = Turns()
     with operation.lasting():
         try:
             # The next source, which may be long in coming, is asked for when all that has ended is told.
             while (job := jobs.take()) is not None:
-                running.add(executor.submit(operation.run, _upscale, client, batch, job))
+                running.add(executor.submit(operation.run, _upscale, client, batch, job, turns))
                 timeout_s = 0 if len(running) < batch.max_concurrency else None
                 done, running = wait(running, timeout_s, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -221,12 +223,15 @@ def _outcomes(client: Client, batch: _Batch, jobs: _Jobs, operation: Operation) 
         jobs.end()
 
 
-def _upscale(client: Client, batch: _Batch, job: Job) -> FileOutcome:
+def _upscale(client: Client, batch: _Batch, job: Job, turns: Turns) -> FileOutcome:
+    def call() -> UpscaleMetadata:
+        return client.upscale_file(
+            job.source, job.destination, overwrite=batch.overwrite, format=batch.format, **batch.options
+        )
+
     with _Work(job) as work:
         if batch.needs(job):
-            work.metadata = client.upscale_file(
-                job.source, job.destination, overwrite=batch.overwrite, format=batch.format, **batch.options
-            )
+            work.metadata = turns.take(call)
     return work.outcome()
 
 
@@ -234,10 +239,10 @@ async def _async_outcomes(
     client: AsyncClient, batch: _Batch, plan: Callable[[], Iterator[Job]], operation: Operation
 ) -> AsyncGenerator[FileOutcome, None]:
     with operation.lasting():
-        jobs, turn = _Jobs(await asyncio.to_thread(plan)), asyncio.Lock()
+        jobs, turn, turns = _Jobs(await asyncio.to_thread(plan)), asyncio.Lock(), AsyncTurns()
 
         def begun() -> asyncio.Task[FileOutcome | None]:
-            return operation.run(lambda: asyncio.create_task(_async_upscale(client, batch, jobs, turn)))
+            return operation.run(lambda: asyncio.create_task(_async_upscale(client, batch, jobs, turn, turns)))
 
         running = {begun() for _ in range(batch.max_concurrency)}
         done: set[asyncio.Task[FileOutcome | None]] = set()
@@ -255,15 +260,21 @@ async def _async_outcomes(
         jobs.end()
 
 
-async def _async_upscale(client: AsyncClient, batch: _Batch, jobs: _Jobs, turn: asyncio.Lock) -> FileOutcome | None:
+async def _async_upscale(
+    client: AsyncClient, batch: _Batch, jobs: _Jobs, turn: asyncio.Lock, turns: AsyncTurns
+) -> FileOutcome | None:
     """Take the next job, if there is one, and do it: so a source that is long in coming holds up no outcome."""
     async with turn:
         job = await asyncio.to_thread(jobs.take)
     if job is None:
         return None
+
+    async def call() -> UpscaleMetadata:
+        return await client.upscale_file(
+            job.source, job.destination, overwrite=batch.overwrite, format=batch.format, **batch.options
+        )
+
     with _Work(job) as work:
         if await asyncio.to_thread(batch.needs, job):
-            work.metadata = await client.upscale_file(
-                job.source, job.destination, overwrite=batch.overwrite, format=batch.format, **batch.options
-            )
+            work.metadata = await turns.take(call)
     return work.outcome()

@@ -16,6 +16,8 @@ from hndsr_client.errors import HndsrError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    # Why a call failed is said in one line; gRPC, which reads this when it is imported, would add its own.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         with exporting("hndsr-cli", _warn):
             return _ended(arguments)
@@ -37,10 +39,12 @@ def _ended(arguments: Sequence[str] | None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     from hndsr_client._core.tracing import Operation  # noqa: PLC0415  gRPC takes long to import, and may be interrupted
     from hndsr_client._parser import make_parser  # noqa: PLC0415
+    from hndsr_client._pauses import telling_pauses  # noqa: PLC0415
 
     _prepare_streams()
     namespace = make_parser().parse_args(arguments)
-    with Operation(f"hndsr {namespace.command}").current():
+    told = telling_pauses(shown=not getattr(namespace, "quiet", False))
+    with told, Operation(f"hndsr {namespace.command}").current():
         code = namespace.run(namespace)
     if sys.stdout is not None:
         sys.stdout.flush()

@@ -22,7 +22,22 @@ from hndsr_client.errors import EmbeddedGatewayError, EmbeddedNotInstalledError
 
 PACKAGE = "hndsr_gateway"
 ARGUMENTS = ("--managed", "--listen", "127.0.0.1:0")
-STRANGERS = ("HNDSR_TLS_CERTIFICATE", "HNDSR_TLS_KEY", "HNDSR_TLS_CLIENT_CA", "HNDSR_API_KEYS", "HNDSR_JWT_ISSUER")
+STRANGERS = (
+    "HNDSR_TLS_CERTIFICATE",
+    "HNDSR_TLS_KEY",
+    "HNDSR_TLS_CLIENT_CA",
+    "HNDSR_INSECURE",
+    "HNDSR_API_KEYS",
+    "HNDSR_JWT_ISSUER",
+    "HNDSR_JWT_AUDIENCE",
+    "HNDSR_JWT_KEYS",
+    "HNDSR_REDIS_URL",
+    "HNDSR_REQUESTS_PER_MINUTE",
+    "HNDSR_ADDRESS_REQUESTS_PER_MINUTE",
+    "HNDSR_TARGET_PX_PER_HOUR",
+    "HNDSR_CALLS_PER_CALLER",
+    "HNDSR_STREAMS_PER_CALLER",
+)
 """Settings that are there for other callers than the gateway's own client."""
 LOG_LINES = 20
 LOG_TAIL_BYTES = 16384

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -125,6 +128,44 @@ def test_command_sends_what_it_is_told_instead(server: FakeServer, monkeypatch: 
     monkeypatch.setenv("HNDSR_API_KEY", KEY)
     assert main(["info", "--target", server.target, "--metadata", "authorization=Bearer other"]) == 0
     assert sent(server) == ["Bearer other"]
+
+
+def test_command_sends_a_key_without_blanks_around_it(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HNDSR_API_KEY", f" {KEY}\n")
+    assert (main(["info", "--target", server.target]), sent(server)) == (0, [f"Bearer {KEY}"])
+
+
+def test_command_refuses_the_key_of_another_certificate(
+    authority: Authority, caller: Certificate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = authority.write("other", "other.example")
+    pair = ["--cert", str(caller.certificate), "--key", str(other.key)]
+    assert main(["info", "--target", "127.0.0.1:1", *pair]) == 2
+    said = f"--key: {other.key}: is not the key of the certificate {caller.certificate}"
+    assert said in capsys.readouterr().err
+
+
+def test_command_names_the_option_of_roots_that_do_not_vouch(
+    asking_server: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    assert main(["info", "--target", asking_server.target, "--ca", str(Authority(folder).file)]) == 4
+    assert "who vouches for it (--ca), its name (that of --target)" in capsys.readouterr().err
+
+
+def test_command_keeps_what_grpc_logs_to_itself(asking_server: FakeServer) -> None:
+    command = [sys.executable, "-m", "hndsr_client.cli", "info", "--target", asking_server.target, "--tls"]
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr.count("\n")) == (4, 1)
+
+
+def test_command_names_the_options_of_a_connection_that_wants_tls(
+    asking_server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["info", "--target", asking_server.target]) == 4
+    assert "closed the connection; check whether it wants TLS (--tls, --ca)" in capsys.readouterr().err
 
 
 def test_command_sends_no_empty_key(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing, closing
@@ -14,14 +15,24 @@ import grpc
 import numpy as np
 import pytest
 
-from hndsr_client import ArgumentError, AsyncClient, Client, DestinationError, InvalidRequestError, LocalFileError
+from hndsr_client import (
+    ArgumentError,
+    AsyncClient,
+    Client,
+    DestinationError,
+    InvalidRequestError,
+    LocalFileError,
+    OverloadedError,
+)
 from hndsr_client._core.files import png_size_px
 from hndsr_client.batch import FileOutcome, async_upscale_files, upscale_files
+from hndsr_client.testing._failures import Failure
 from hndsr_client.testing._png import write_png
 from hndsr_client.testing._servicer import NearestServicer
 
 Run = Callable[..., list[FileOutcome]]
 WAIT_S = 20
+TOO_MANY = Failure("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "it has 0 left of 1 call at once", 0.001)
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -150,6 +161,32 @@ def test_batch_tells_why_a_file_failed(
 def test_batch_lets_other_errors_through(run: Run, sources: list[Path], folder: Path) -> None:
     with pytest.raises(TypeError, match="scal"):
         run(sources, folder, scal=4)
+
+
+def test_batch_waits_for_its_own_calls_where_fewer_are_allowed_at_once(
+    run: Run, service: NearestServicer, sources: list[Path], folder: Path
+) -> None:
+    refused = threading.Event()
+    numbers = itertools.count()
+
+    def refuse(context: grpc.ServicerContext) -> None:
+        number = next(numbers)
+        if number == 0:
+            assert refused.wait(WAIT_S)
+        if number == 1:
+            refused.set()
+            TOO_MANY.abort(context)
+
+    service.refuse = refuse
+    assert [outcome.error for outcome in run(sources, folder, max_concurrency=2)] == [None] * 5
+
+
+def test_batch_gives_up_where_others_have_the_calls_that_are_allowed(
+    run: Run, service: NearestServicer, sources: list[Path], folder: Path
+) -> None:
+    service.refuse = TOO_MANY.abort
+    outcomes = run(sources, folder, max_concurrency=2)
+    assert [type(outcome.error) for outcome in outcomes] == [OverloadedError] * 5
 
 
 def test_batch_skips_what_exists(run: Run, service: NearestServicer, sources: list[Path], folder: Path) -> None:

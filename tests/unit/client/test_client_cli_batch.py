@@ -124,6 +124,7 @@ def test_batch_tells_programs_why_a_file_failed(
         "type": "InvalidRequestError",
         "message": "the file is no PNG, JPEG, WebP or TIFF",
         "reason": "UNSUPPORTED_FORMAT",
+        "retry_delay_s": None,
     }
 
 

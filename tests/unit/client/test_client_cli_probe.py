@@ -157,6 +157,7 @@ def test_probe_looks_again_when_revisions_differ_as_in_a_rollout(capsys: pytest.
 FAILURES = [
     ({"code": "RESOURCE_EXHAUSTED", "reason": "OVERLOADED", "retry_delay_s": 0.1}, "overloaded", 4),
     ({"code": "UNAVAILABLE", "reason": "BACKEND_UNAVAILABLE", "retry_delay_s": 0.1}, "unavailable", 4),
+    ({"reason": "QUOTA_EXCEEDED"}, "over_quota", 4),
     ({"code": "UNAUTHENTICATED"}, "refused", 3),
     ({"code": "INTERNAL", "reason": "INTERNAL"}, "failed", 1),
 ]

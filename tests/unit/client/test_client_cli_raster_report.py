@@ -155,7 +155,7 @@ def test_raster_json_is_of_what_was_made() -> None:
 
 def test_raster_json_is_of_what_failed() -> None:
     facts = json.loads(raster_json(FAILED))
-    expected = {"type": "UnavailableError", "message": "no", "reason": "OVERLOADED"}
+    expected = {"type": "UnavailableError", "message": "no", "reason": "OVERLOADED", "retry_delay_s": None}
     assert (facts["status"], facts["error"]) == ("failed", expected)
 
 

@@ -138,6 +138,17 @@ def test_upscale_command_names_the_model_where_it_is_another(
     assert "made.png is bicubic instead of nearest: the test asked" in capfd.readouterr().err
 
 
+def test_upscale_command_says_who_made_what_is_otherwise_as_asked(
+    file: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with FakeServer(models=["bicubic"]) as server:
+        server.fail_next(reason="BACKEND_UNAVAILABLE", message="the models cannot answer now; try again")
+        paths = [str(file), str(file.with_name("made.png"))]
+        assert main(["upscale", *paths, "--target", server.target, "--allow-degraded", "--steps", "0"]) == 0
+    made = "made.png is bicubic made by the gateway, not by Triton: the models cannot answer now [BACKEND_UNAVAILABLE]"
+    assert made in capfd.readouterr().err
+
+
 def test_upscale_command_tells_programs(
     server: FakeServer, upscale: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,12 +52,31 @@ def test_embedded_takes_the_announced_address(marker: Path) -> None:
         assert gateway.address == "127.0.0.1:1"
 
 
-def test_embedded_is_not_told_what_is_there_for_other_callers(monkeypatch: pytest.MonkeyPatch, marker: Path) -> None:
-    monkeypatch.setenv("HNDSR_API_KEYS", "keys.json")
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        "HNDSR_TLS_CERTIFICATE",
+        "HNDSR_INSECURE",
+        "HNDSR_API_KEYS",
+        "HNDSR_JWT_ISSUER",
+        "HNDSR_JWT_AUDIENCE",
+        "HNDSR_JWT_KEYS",
+        "HNDSR_REDIS_URL",
+        "HNDSR_REQUESTS_PER_MINUTE",
+        "HNDSR_ADDRESS_REQUESTS_PER_MINUTE",
+        "HNDSR_TARGET_PX_PER_HOUR",
+        "HNDSR_CALLS_PER_CALLER",
+        "HNDSR_STREAMS_PER_CALLER",
+    ],
+)
+def test_embedded_is_not_told_what_is_there_for_other_callers(
+    monkeypatch: pytest.MonkeyPatch, marker: Path, stranger: str
+) -> None:
+    monkeypatch.setenv(stranger, "1")
     monkeypatch.setenv("HNDSR_DEFAULT_STEPS", "0")
     show = "import os, sys; open(sys.argv[1], 'w').write(' '.join(sorted(n for n in os.environ if n in sys.argv)))"
     with pytest.raises(EmbeddedGatewayError):
-        EmbeddedGateway(command=[sys.executable, "-c", show, str(marker), "HNDSR_API_KEYS", "HNDSR_DEFAULT_STEPS"])
+        EmbeddedGateway(command=[sys.executable, "-c", show, str(marker), stranger, "HNDSR_DEFAULT_STEPS"])
     assert marker.read_text() == "HNDSR_DEFAULT_STEPS"
 
 

@@ -74,7 +74,7 @@ def retrying(server: FakeServer, client_type: Callable[..., Client]) -> Iterator
 
 
 def failure(**facts: object) -> ServiceError:
-    return ServiceError("no", **{"code": "UNAVAILABLE", "reason": "UNAVAILABLE", **facts})
+    return ServiceError(**{"message": "no", "code": "UNAVAILABLE", "reason": "UNAVAILABLE", **facts})
 
 
 def attempts(retry: Retry | None = QUICK, *, timeout_s: float | None = None) -> Attempts:
@@ -125,6 +125,15 @@ def test_call_gives_up_with_the_last_error(retrying: Client, server: FakeServer)
     with pytest.raises(OverloadedError) as caught:
         retrying.info()
     assert caught.value.attempts == 4
+
+
+def test_attempts_of_too_many_calls_at_once_take_no_budget() -> None:
+    budget = Budget(RetryBudget(tokens=1.0))
+    refused = failure(
+        code="RESOURCE_EXHAUSTED", reason="QUOTA_EXCEEDED", message="0 left of 1 call at once", retry_delay_s=0.001
+    )
+    assert Attempts(QUICK, budget, timeout_s=None).pause_s(refused) is not None
+    assert budget.take()
 
 
 def test_call_is_tried_once_when_told(server: FakeServer, client_type: Callable[..., Client]) -> None:

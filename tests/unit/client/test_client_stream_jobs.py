@@ -152,6 +152,19 @@ def test_job_refuses_another(streaming: Client, sink: Path, what: str, change: d
     assert len(files(sink)) == 3
 
 
+def test_job_without_a_tile_is_begun_anew_for_another(streaming: Client, sink: Path) -> None:
+    leave(streaming, sink, tiles=0)
+    assert resume(streaming, sink, scale=3, cores_per_tile=2, seed=7).resumed_tiles == 0
+    assert files(sink) == ["target.npy"]
+
+
+def test_job_without_a_tile_that_cannot_be_read_is_refused(streaming: Client, sink: Path) -> None:
+    leave(streaming, sink, tiles=0)
+    journal(sink).write_bytes(b"{}\n")
+    with pytest.raises(JobError, match="is damaged, or of another version"):
+        resume(streaming, sink)
+
+
 def test_job_names_both_sides_of_a_mismatch(streaming: Client, sink: Path) -> None:
     leave(streaming, sink, seed=3)
     with pytest.raises(JobMismatchError, match="seed 3, asked for is the server's choice") as caught:

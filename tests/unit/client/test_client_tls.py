@@ -95,7 +95,11 @@ def wrong(local: Pair, other: Pair) -> dict[str, Tls | bool]:
         "public_roots": True,
         "other_roots": Tls(other.certificate),
         "other_name": Tls(local.certificate, server_name="other.test"),
-        "other_key": Tls(local.certificate, client_key=local.key, client_certificate=other.certificate),
+        "other_key": Tls(
+            local.certificate,
+            client_key=local.key.read_bytes(),
+            client_certificate=other.certificate.read_bytes(),
+        ),
     }
 
 
@@ -141,6 +145,14 @@ def test_client_refuses_a_certificate_that_is_none(client_type: Callable[..., Cl
 def test_client_refuses_an_encrypted_key(client_type: Callable[..., Client]) -> None:
     tls = Tls(client_key=b"-----BEGIN ENCRYPTED PRIVATE KEY-----", client_certificate=b"-----BEGIN CERTIFICATE-----")
     with pytest.raises(ArgumentError, match="client_key: the key is encrypted"):
+        client_type("127.0.0.1:1", tls=tls)
+
+
+def test_client_refuses_the_key_of_another_certificate(
+    client_type: Callable[..., Client], local: Pair, other: Pair
+) -> None:
+    tls = Tls(local.certificate, client_key=local.key, client_certificate=other.certificate)
+    with pytest.raises(ArgumentError, match=r"client_key: .* is not the key of the certificate"):
         client_type("127.0.0.1:1", tls=tls)
 
 

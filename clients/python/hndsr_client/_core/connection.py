@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -153,11 +154,26 @@ def _credentials(tls: TlsChoice) -> grpc.ChannelCredentials | None:
     if not isinstance(tls, (bool, Tls)):
         raise ArgumentError(f"tls is {type(tls).__name__}, accepted are True, False and Tls")
     tls = Tls() if isinstance(tls, bool) else tls
+    _check_pair(tls)
     return grpc.ssl_channel_credentials(
         root_certificates=_pem("root_certificates", tls.root_certificates, "CERTIFICATE"),
         private_key=_pem("client_key", tls.client_key, "PRIVATE KEY"),
         certificate_chain=_pem("client_certificate", tls.client_certificate, "CERTIFICATE"),
     )
+
+
+def _check_pair(tls: Tls) -> None:
+    """Refuse the files of a key and of another's certificate, of which gRPC says nothing before every call fails."""
+    key, certificate = tls.client_key, tls.client_certificate
+    if key is None or certificate is None or isinstance(key, bytes) or isinstance(certificate, bytes):
+        return
+    # What is wrong with one of the two is said by name.
+    _pem("client_key", key, "PRIVATE KEY")
+    _pem("client_certificate", certificate, "CERTIFICATE")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        raise ArgumentError(f"client_key: {key}: is not the key of the certificate {certificate}") from error
 
 
 def _pem(name: str, given: Pem | None, kind: str) -> bytes | None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
 
+from hndsr_client._core.quota import is_of_calls_at_once
 from hndsr_client._core.status import TLS_REASON
 from hndsr_client.connection import Retry, RetryBudget
 from hndsr_client.errors import ServiceError
 
 # A server that asks for more is not waited for.
 MAX_PAUSE_S = 600.0
+# A shorter pause is no news.
+MIN_TOLD_PAUSE_S = 5.0
+
+logger = logging.getLogger("hndsr_client")
 
 
 class Budget:
@@ -67,9 +73,13 @@ class Attempts:
             return None
         pause_s = (failure.retry_delay_s or 0.0) + self._jitter_s()
         remaining_s = self.remaining_s()
-        if pause_s > MAX_PAUSE_S or (remaining_s is not None and pause_s >= remaining_s) or not self._budget.take():
+        if pause_s > MAX_PAUSE_S or (remaining_s is not None and pause_s >= remaining_s):
+            return None
+        # A server that lets in as many calls as it may is well.
+        if not is_of_calls_at_once(failure) and not self._budget.take():
             return None
         self.number += 1
+        tell_pause(pause_s, failure)
         return pause_s
 
     def _jitter_s(self) -> float:
@@ -77,6 +87,13 @@ class Attempts:
         retry = self._retry
         limit_s = min(retry.max_delay_s, retry.initial_delay_s * retry.multiplier ** (self.number - 1))
         return random.uniform(0.0, limit_s)  # noqa: S311  spreads load, keeps no secret
+
+
+def tell_pause(pause_s: float, failure: Exception) -> None:
+    """Log a pause that lasts."""
+    if pause_s >= MIN_TOLD_PAUSE_S:
+        reason = failure.reason if isinstance(failure, ServiceError) else type(failure).__name__
+        logger.info("waiting %.0f s: %s: %s", pause_s, reason, failure, extra={"pause_s": pause_s})
 
 
 def may_succeed_later(failure: ServiceError) -> bool:

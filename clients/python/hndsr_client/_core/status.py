@@ -119,13 +119,20 @@ def _without_reason(code: str, details: str, *, target: str, timeout_s: float | 
         message = f"the image or its enlargement does not fit in one message; send a smaller one ({details})"
         return InvalidRequestError(message, reason="MESSAGE_TOO_LARGE", code=code)
     if code == "UNAVAILABLE" and any(failure in details for failure in TLS_FAILURES):
-        message = f"no TLS with {target}; check its certificate, the roots, the keys and the server's name ({details})"
+        message = (
+            f"no TLS with {target}; check its certificate, who vouches for it (Tls(root_certificates=...)), its name "
+            f"(Tls(server_name=...)) and the keys ({details})"
+        )
         return UnavailableError(message, reason=TLS_REASON, code=code)
     if code == "UNAVAILABLE" and _was_under_way(details):
         message = f"the service at {target} stopped during the call; try again when it is back ({details})"
+    elif code == "UNAVAILABLE" and BROKEN_CALLS[1] in details:
+        message = (
+            f"{target} closed the connection; check whether it wants TLS (tls=True, Tls(root_certificates=...)) or a "
+            f"client's certificate, the address, and that a gateway is running there ({details})"
+        )
     elif code == "UNAVAILABLE":
-        tls = ", and whether it wants TLS or a client's certificate" if BROKEN_CALLS[1] in details else ""
-        message = f"no service at {target}; check the address and that a gateway is running there{tls} ({details})"
+        message = f"no service at {target}; check the address and that a gateway is running there ({details})"
     elif code == "DEADLINE_EXCEEDED":
         allowed = "in time" if timeout_s is None else f"within {timeout_s:g} s"
         message = f"{target} did not answer {allowed}; allow more time or send a smaller image"

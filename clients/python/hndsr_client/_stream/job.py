@@ -63,7 +63,9 @@ class Job:
                 self._whole_invalid_px = published_invalid_px(self._paths["journal"], published)
             with local(path):
                 is_begun = self.is_whole or _is_begun(self._paths["work"], published)
-                self._discards = not resume or not is_begun
+                # Nothing is lost with a journal that has no tile, and nobody is bound by what a server refused.
+                is_bare = not self.is_whole and self._journal is not None and self._journal.is_bare
+                self._discards = not resume or not is_begun or is_bare
             if self._journal is not None and not self._discards:
                 self._journal.checked_header().check(asked, self._paths["journal"])
         except BaseException:

@@ -128,6 +128,11 @@ class Journal(contextlib.AbstractContextManager["Journal"]):
         """The tiles that are done, by their places; the last line of each counts."""
         return {(entry.row, entry.column): entry for entry in map(_entry, self._lines()) if entry is not None}
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether no tile is done; of one that cannot be read nobody knows."""
+        return self.header is not None and not self.entries()
+
     def add(self, entry: Entry) -> None:
         """Say that a tile is done; it is on the disk when this returns.
 

@@ -7,7 +7,7 @@ import random
 import time
 
 from hndsr.v1 import upscale_pb2 as pb
-from hndsr_client._core.retries import Attempts, may_succeed_later
+from hndsr_client._core.retries import Attempts, may_succeed_later, tell_pause
 from hndsr_client._core.status import CLASSES
 from hndsr_client.connection import Retry
 from hndsr_client.errors import AnswerError, ArgumentError, ServerError, ServiceError
@@ -93,6 +93,7 @@ class Recovery:
         left_s = patience_s - (now_s - self._since_s)
         if left_s <= delay_s or (remaining_s is not None and pause_s >= remaining_s):
             raise failure
+        tell_pause(min(pause_s, left_s), failure)
         return min(pause_s, left_s)
 
     def _broken_plan(self, failure: ServiceError | AnswerError) -> bool:
