@@ -14,7 +14,6 @@ from hndsr.v1 import upscale_pb2
 from hndsr_gateway.caller import Scope, called_by
 from hndsr_gateway.errors import PermissionDeniedError
 from hndsr_gateway.identity.identity import Identity
-from hndsr_gateway.identity.tls import certificate_names
 from hndsr_gateway.interceptors import Handler, wrapped
 from hndsr_gateway.limits import Kind, Limits
 from hndsr_gateway.telemetry.calls import current_call
@@ -30,7 +29,12 @@ SCOPES: Final[Mapping[str, Scope]] = {
     f"/{SERVICE}/Compare": Scope.UPSCALE,
     f"/{SERVICE}/UpscaleStream": Scope.STREAM,
 }
-"""What each method is for; those of other services, as reflection, are information."""
+"""What each method is for."""
+
+
+def scope_of(method: str) -> Scope | None:
+    """What a method is for: of other services, as reflection, information; unknown ones of ours are for nobody."""
+    return SCOPES.get(method) if method.startswith(f"/{SERVICE}/") else Scope.INFO
 
 
 class AccessInterceptor(grpc.aio.ServerInterceptor):
@@ -81,12 +85,11 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
     @contextlib.asynccontextmanager
     async def _let_in(self, details: Any, context: Any) -> AsyncIterator[None]:
         await self._limits.count_address(context.peer())
-        names = certificate_names(context.auth_context())
-        caller = await self._identity.identify(details.invocation_metadata, names, context.peer())
+        caller = await self._identity.identify(details.invocation_metadata, context.auth_context(), context.peer())
         current_call().caller = caller.name
-        scope = SCOPES.get(details.method, Scope.INFO)
+        scope = scope_of(details.method)
         if scope not in caller.scopes:
-            raise PermissionDeniedError(name=caller.name, scope=scope.value)
+            raise PermissionDeniedError(name=caller.name, scope=details.method if scope is None else scope.value)
         kind = Kind.STREAM if scope is Scope.STREAM else Kind.CALL
         async with self._limits.let_in(caller, kind) as let_in:
             with called_by(let_in):

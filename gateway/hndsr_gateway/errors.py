@@ -2,7 +2,8 @@
 
 GatewayError
 ├── InvalidRequestError       the caller can mend the request
-│   ├── ImageTooLargeError, SideTooLongError, AnswerTooLargeError, BeyondQuotaError, EmptyImageError, RawImageError
+│   ├── ImageTooLargeError, SideTooLongError, AnswerTooLargeError, EmptyImageError, RawImageError
+│   ├── BeyondQuotaError, TileBeyondQuotaError
 │   ├── UnsupportedFormatError, DamagedImageError, DecompressionBombError
 │   ├── OutputUnsupportedError, ReferenceMismatchError
 │   ├── ScaleOutOfRangeError, OptionOutOfRangeError, ValueRangeError
@@ -92,14 +93,27 @@ class SideTooLongError(InvalidRequestError):
 
 
 class BeyondQuotaError(InvalidRequestError):
-    """The target, or one tile of it, has more pixels than the caller may have in an hour: waiting would not help."""
+    """The target has more pixels than the caller may have in an hour: waiting would not help."""
 
     reason = "IMAGE_TOO_LARGE"
-    remedy = "send the image in parts, in smaller tiles, or ask the server's operator for more"
+    remedy = "send the image in parts or as a stream, or ask the server's operator for more"
 
     def __init__(self, *, target_px: int, limit_px: int) -> None:
         super().__init__(
             f"the target has {target_px:,} px, this caller may have {limit_px:,} px per hour", field="image"
+        )
+        self.target_px, self.limit_px = target_px, limit_px
+
+
+class TileBeyondQuotaError(InvalidRequestError):
+    """A tile of a stream has more pixels than the caller may have in an hour: waiting would not help."""
+
+    reason = "IMAGE_TOO_LARGE"
+    remedy = "ask for a smaller cores_per_tile (`--tile-cores`), or ask the server's operator for more"
+
+    def __init__(self, *, target_px: int, limit_px: int) -> None:
+        super().__init__(
+            f"a tile has {target_px:,} px, this caller may have {limit_px:,} px per hour", field="start.cores_per_tile"
         )
 
 
@@ -285,7 +299,7 @@ class PermissionDeniedError(GatewayError):
 class OverloadedError(GatewayError):
     """As much waits as the settings allow, or the request cannot be done before its deadline.
 
-    As much: requests, bytes, open streams, messages that come in, answers that are not taken, 64 watchers of health.
+    As much: requests, bytes, streams, plans, messages that come in, answers that are not taken, watchers of the health.
     """
 
     reason = "OVERLOADED"

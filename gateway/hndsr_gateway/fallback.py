@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
@@ -28,6 +30,8 @@ NO_ANSWER = (UnavailableError, NotFiniteError, BackendMismatchError, OverloadedE
 """Why a model may give no answer where a lesser one can: no fault of the request, nor a deadline that has passed."""
 PLACES = 2
 """Images that are interpolated here at once, beside those that the models work on."""
+RETRY_S = 5.0
+"""How long nobody asks again for interpolation that failed its probe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,8 @@ class Fallbacks:
         queue = TileQueue(interpolating, settings.model_copy(update=alone))
         self._interpolator = RasterUpscaler(queue, self._interpolation, settings)
         self._places = FairGate(PLACES, queue="request")
+        self._probing: asyncio.Task[None] | None = None
+        self._retry_s = time.monotonic()
 
     async def first(self, request: UpscaleRequest) -> Way:
         """What is asked for; while nothing is served, the last way of all.
@@ -137,18 +143,31 @@ class Fallbacks:
     async def _interpolated(self, parameters: Parameters, degradation: Degradation) -> Way:
         asked = self._catalogue.recall(degradation.model)
         scale = checked_scale(parameters.scale or asked.manifest.default_scale, asked)
+        await self._probed()
         try:
             self._interpolation.find(MODEL)
-        except UnavailableError:
-            await self._refreshed(degradation)
+        except UnavailableError as error:
+            raise degradation.error from error
         lesser = Parameters(model=MODEL, scale=str(scale), value_ranges=parameters.value_ranges)
         return Way(lesser, self._interpolator, degradation, is_here=True)
 
-    async def _refreshed(self, degradation: Degradation) -> None:
+    async def _probed(self) -> None:
+        """Have the interpolation probed if it is not yet, once for all who wait for that."""
+        try:
+            self._interpolation.find(MODEL)
+        except UnavailableError:
+            if self._probing is None and time.monotonic() >= self._retry_s:
+                self._probing = asyncio.create_task(self._probe())
+            if self._probing is not None:
+                await asyncio.shield(self._probing)
+
+    async def _probe(self) -> None:
         try:
             await self._interpolation.refresh()
-        except UnavailableError as error:
-            raise degradation.error from error
+        except UnavailableError:  # the backend has logged why
+            self._retry_s = time.monotonic() + RETRY_S
+        finally:
+            self._probing = None
 
     def _told(self, way: Way) -> Way:
         """A way, which the log tells of."""

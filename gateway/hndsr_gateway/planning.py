@@ -10,6 +10,7 @@ from hndsr_ensemble.geometry import Axis
 from hndsr_ensemble.manifest import MAX_STEPS, MAX_TEXTURE, Options
 from hndsr_ensemble.scale import Scale, ScaleError
 from hndsr_ensemble.values import Ranges, SampleType, check_ranges, full_ranges
+from hndsr_gateway.caller import current_caller
 from hndsr_gateway.errors import (
     AnswerTooLargeError,
     EmptyImageError,
@@ -28,6 +29,8 @@ BANDS = 3
 TIMEOUT_SHARE = 0.5
 """Share of a tile's timeout that its windows may take by the estimate."""
 MAX_CORES_PER_TILE = 16
+TILES_PER_HOUR = 4
+"""Tiles, at least, that a caller's target pixels of an hour are enough for."""
 MESSAGE_OVERHEAD_BYTES = 4096
 """Room for everything in an answer beside its pixels."""
 
@@ -110,6 +113,19 @@ def _most_cores_by_bytes(axes: tuple[Axis, Axis], sample_type: str, limit_bytes:
     return next(fitting, 1)
 
 
+def _most_cores_by_quota(axes: tuple[Axis, Axis], limit_px: int) -> int:
+    """The same of the largest tile whose target has at most so many pixels; 0 is no limit."""
+    if not limit_px:
+        return MAX_CORES_PER_TILE
+
+    def target_px(cores: int) -> int:
+        sides = (cores * axis.window.stride_px + axis.window.overlap_px for axis in axes)
+        return math.prod(min(axis.target_length, side) for axis, side in zip(axes, sides, strict=True))
+
+    fitting = (n for n in range(MAX_CORES_PER_TILE, 1, -1) if TILES_PER_HOUR * target_px(n) <= limit_px)
+    return next(fitting, 1)
+
+
 def _tile_sides(axis: Axis, cores: int) -> tuple[int, int]:
     """Source and target pixels of a tile along an axis, at most."""
     target_px = cores * axis.window.stride_px
@@ -127,7 +143,7 @@ def make_plan(
     cores: int = 0,
     tile_time_s: float | None = None,
 ) -> Plan:
-    """Cut an image of `size` (height, width) into tiles.
+    """Cut an image of `size` (height, width) into tiles, which for one caller are always the same.
 
     Args:
         size: of the source.
@@ -135,7 +151,7 @@ def make_plan(
         model: that is asked for.
         settings: limits.
         sample_type: NumPy's name, empty where it is not known.
-        cores: along each side of a tile, 0 for the server's choice.
+        cores: along each side of a tile, 0 for the server's choice, which heeds the current caller's quota.
         tile_time_s: device time that a tile is sized to where nobody says; None for that of unary calls.
 
     Raises:
@@ -164,7 +180,8 @@ def make_plan(
         why = " (HNDSR_STREAM_BYTES, HNDSR_TILE_TIMEOUT_S)" if most < MAX_CORES_PER_TILE else ""
         raise PlanIncompatibleError(f"tiles of {cores} cores a side are asked for, the limit here is {most}{why}")
     chosen = settings.cores_per_tile or cores_per_tile(model, options, tile_time_s or settings.tile_time_s)
-    cores = cores or min(chosen, most)
+    affordable = _most_cores_by_quota((rows, columns), current_caller().quotas.target_px_per_hour)
+    cores = cores or min(chosen, most, affordable)
     return Plan(
         source=size,
         target=target,

@@ -17,11 +17,14 @@ from hndsr_gateway.caller import current_caller
 from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.errors import (
     BackendMismatchError,
+    BeyondQuotaError,
     ModelNotFoundError,
     NotFiniteError,
+    QuotaExceededError,
     RevisionChangedError,
     StreamProtocolError,
     StreamStalledError,
+    TileBeyondQuotaError,
     UnavailableError,
 )
 from hndsr_gateway.fair_gate import Ticket
@@ -114,6 +117,9 @@ class SceneStream:
         self._route = queue.route(scene.plan)
         self._events: asyncio.Queue[_Event] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reader: asyncio.Task[None] | None = None
+        self._beyond: QuotaExceededError | TileBeyondQuotaError | None = None
+        """Why the caller may have no further tile: those that it has paid for are still made."""
         self._whole = 0
         """Tiles that came in whole and are not sent yet."""
         self._active_s = time.monotonic()
@@ -134,10 +140,12 @@ class SceneStream:
             GatewayError: as `SceneStreams.run`.
         """
         start_s = time.monotonic()
-        self._spawn(self._read(strips, self._spawn(self._announce())))
+        self._reader = self._spawn(self._read(strips, self._spawn(self._announce())))
         try:
             await self._send(send, StreamOpened(self._scene.plan, self._scene.work_s, self._max_in_flight))
             await self._answer(send)
+            if self._beyond is not None:
+                raise self._beyond
             await self._send(send, self._summary(time.monotonic() - start_s))
         finally:
             for task in self._tasks:
@@ -213,7 +221,8 @@ class SceneStream:
 
     async def _work(self, assembly: TileAssembly) -> None:
         plan, place, caller = self._scene.plan, assembly.place, current_caller()
-        await caller.allowance.spend_target_px(_target_px(assembly))
+        if not await self._is_paid(assembly):
+            return
         tile = self._maker.request(assembly.rows, assembly.columns, assembly.finish())
         # A tile's own arrival, not the stream's, so that streams of one size take turns.
         ticket = Ticket(
@@ -234,6 +243,25 @@ class SceneStream:
             self._events.put_nowait(TileFailed(place, error))
         else:
             self._events.put_nowait(_TileDone(place, response))
+
+    async def _is_paid(self, tile: TileAssembly) -> bool:
+        """Whether its caller has the pixels for a tile; if not, it is left out, and no further one is taken."""
+        try:
+            await current_caller().allowance.spend_target_px(_target_px(tile))
+        except QuotaExceededError as error:
+            self._stop_reading(error)
+        except BeyondQuotaError as error:
+            self._stop_reading(TileBeyondQuotaError(target_px=error.target_px, limit_px=error.limit_px))
+        else:
+            return True
+        return False
+
+    def _stop_reading(self, error: QuotaExceededError | TileBeyondQuotaError) -> None:
+        self._beyond = self._beyond or error
+        self._whole -= 1
+        if self._reader is not None:
+            self._reader.cancel()
+        self._events.put_nowait(None)
 
     def _check_revision(self) -> None:
         """Keep a tile from being sent again that nobody will make.

@@ -3,22 +3,74 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr.v1 import upscale_pb2_grpc as pb_grpc
 from hndsr_gateway import convert, convert_stream
+from hndsr_gateway.caller import current_caller
+from hndsr_gateway.errors import OverloadedError
+from hndsr_gateway.fair_gate import FairGate, Ticket
 from hndsr_gateway.service import UpscaleService
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.strips import Answer, StreamStart, Strip
 from hndsr_gateway.telemetry.calls import current_call
 
 SERVICE: str = pb.DESCRIPTOR.services_by_name["UpscaleService"].full_name
+MAX_PLANS, MAX_PLANS_OF_ONE = 16, 4
+"""Plans that are made or wait at once: of all callers, and of each."""
+PLAN_S = 0.1
+"""What a plan counts as between callers, whatever its size, which is not known before it is made."""
+RETRY_S = 1.0
+
+PlanT = TypeVar("PlanT")
+
+
+class PlanTurns:
+    """Makes one plan at a time: a large one keeps the interpreter busy for about a second, two of them for two.
+
+    Callers take turns, and plans a thread that nothing else waits for.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="plan")
+        self._gate = FairGate(1)
+        self._there: Counter[str] = Counter()
+
+    async def make(self, plan: Callable[[], PlanT]) -> PlanT:
+        """What `plan` returns, called in the thread as soon as it is the current caller's turn.
+
+        Raises:
+            OverloadedError: if too many wait.
+        """
+        caller_id = current_caller().id
+        with self._let_in(caller_id):
+            async with self._gate.place(Ticket(0, time.monotonic(), caller_id=caller_id), cost_s=PLAN_S):
+                return await asyncio.get_running_loop().run_in_executor(self._thread, copy_context().run, plan)
+
+    @contextlib.contextmanager
+    def _let_in(self, caller_id: str) -> Iterator[None]:
+        for there, limit, whose in (
+            (self._there[caller_id], MAX_PLANS_OF_ONE, " of one caller"),
+            (self._there.total(), MAX_PLANS, ""),
+        ):
+            if there >= limit:
+                raise OverloadedError(f"{there} plans{whose} are made or wait, the most at once", retry_delay_s=RETRY_S)
+        self._there[caller_id] += 1
+        try:
+            yield
+        finally:
+            self._there[caller_id] -= 1
+            self._there += Counter()  # without callers who have none
 
 
 class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
@@ -26,6 +78,7 @@ class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
 
     def __init__(self, service: UpscaleService, settings: Settings) -> None:
         self._service, self._settings = service, settings
+        self._plans = PlanTurns()
 
     async def GetModelInfo(self, request: pb.GetModelInfoRequest, context: Any) -> pb.GetModelInfoResponse:  # noqa: N802, ARG002 - the contract's names
         """The models and limits."""
@@ -40,7 +93,7 @@ class UpscaleServicer(pb_grpc.UpscaleServiceServicer):
     async def PlanUpscale(self, request: pb.PlanUpscaleRequest, context: Any) -> pb.PlanUpscaleResponse:  # noqa: N802, ARG002 - the contract's names
         """How an image would be cut."""
         size = (request.source_height_px, request.source_width_px)
-        return await asyncio.to_thread(self._plan, size, request)
+        return await self._plans.make(lambda: self._plan(size, request))
 
     def _plan(self, size: tuple[int, int], request: pb.PlanUpscaleRequest) -> pb.PlanUpscaleResponse:
         plan, estimated_s = self._service.plan(

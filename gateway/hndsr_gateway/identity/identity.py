@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hndsr_gateway.addresses import network_of
 from hndsr_gateway.caller import Caller
@@ -12,12 +12,21 @@ from hndsr_gateway.errors import UnauthenticatedError
 from hndsr_gateway.identity.errors import TokensNotInstalledError
 from hndsr_gateway.identity.keys import PREFIX, UNKNOWN, ApiKeys
 from hndsr_gateway.identity.names import shown
+from hndsr_gateway.identity.tls import NAMES, certificate_names
 from hndsr_gateway.settings import Settings
 
 if TYPE_CHECKING:
     from hndsr_gateway.identity.tokens import Tokens
 
 SCHEME = "bearer"
+KINDS: Final[Mapping[str, str]] = {
+    "peer_uri": "uri",
+    "peer_dns": "dns",
+    "peer_email": "email",
+    "x509_common_name": "cn",
+    "x509_subject": "subject",
+}
+"""What the kinds of names in certificates are called in callers' ids."""
 
 
 class Identity:
@@ -49,12 +58,14 @@ class Identity:
         if self._tokens is not None:
             await self._tokens.warm_up()
 
-    async def identify(self, metadata: Iterable[tuple[str, str | bytes]], names: Sequence[str], peer: str) -> Caller:
+    async def identify(
+        self, metadata: Iterable[tuple[str, str | bytes]], auth_context: Mapping[str, Iterable[bytes]], peer: str
+    ) -> Caller:
         """Who makes a call.
 
         Args:
             metadata: of the call.
-            names: in the certificate of its connection, the most telling first; none without one.
+            auth_context: of its connection, as gRPC tells it.
             peer: its address, as gRPC writes it.
 
         Raises:
@@ -63,9 +74,7 @@ class Identity:
         """
         if self._keys is not None or self._tokens is not None:
             return await self._bearer(credentials(metadata))
-        if names:
-            return Caller(f"certificate:{names[0]}", shown(names[0]))
-        return Caller(f"address:{network_of(peer)}")
+        return _certificate_caller(auth_context) or Caller(f"address:{network_of(peer)}")
 
     async def _bearer(self, text: str) -> Caller:
         if text.startswith(PREFIX) and self._keys is not None:
@@ -73,6 +82,17 @@ class Identity:
         if not text.startswith(PREFIX) and self._tokens is not None:
             return await self._tokens.caller_of(text)
         raise UnauthenticatedError(UNKNOWN)
+
+
+def _certificate_caller(auth_context: Mapping[str, Iterable[bytes]]) -> Caller | None:
+    """Who a certificate says it is, by the name that tells most.
+
+    The same text may be a name of another kind in somebody else's, so its kind is part of who that is.
+    """
+    for kind in NAMES:
+        for name in certificate_names({kind: auth_context.get(kind, ())}):
+            return Caller(f"certificate:{KINDS[kind]}:{name}", shown(name))
+    return None
 
 
 def credentials(metadata: Iterable[tuple[str, str | bytes]]) -> str:

@@ -106,15 +106,16 @@ class RemoteKeys:
             self._loading = asyncio.create_task(self._refresh())
 
     async def _refresh(self) -> None:
+        pause_s = PAUSE_AFTER_FAILURE_S
         try:
             self._keys = await asyncio.to_thread(self._load)
         except IssuerError as error:
             logger.error("keys of tokens cannot be asked for, those that are known stay: %s", error)  # noqa: TRY400 - its message is whole
-            self._next_s = self._now_s() + PAUSE_AFTER_FAILURE_S
         else:
-            self._next_s = self._now_s() + LEAST_PAUSE_S
+            pause_s = LEAST_PAUSE_S
             self._stale_s = self._now_s() + REFRESH_S
         finally:
+            self._next_s = self._now_s() + pause_s
             self._loading = None
 
 

@@ -110,7 +110,9 @@ class KeyFile(BaseModel):
             with path.open("rb") as file:
                 mode, content = os.fstat(file.fileno()).st_mode, file.read()
         except OSError as error:
-            raise UnusableFileError(path=path, problem=f"cannot be read: {error.strerror or error}") from error
+            remedy = "; make one with: hndsr-gateway keys create NAME" if isinstance(error, FileNotFoundError) else ""
+            problem = f"cannot be read: {error.strerror or error}{remedy}"
+            raise UnusableFileError(path=path, problem=problem) from error
         if mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise UnusableFileError(path=path, problem=f"may be written to by others; run: chmod go-w {path}")
         try:

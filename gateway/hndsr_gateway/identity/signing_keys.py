@@ -67,7 +67,7 @@ def _usable(listed: list[Any]) -> Iterator[tuple[str, SigningKey]]:
             continue
         try:
             key = jwt.PyJWK(one, algorithms[0]).key
-        except jwt.PyJWTError:
+        except (jwt.PyJWTError, AttributeError, TypeError, ValueError):  # PyJWT 2.10 does not turn all into its own
             continue
         if kind[0] != "RSA" or key.key_size >= MIN_RSA_BITS:
             yield str(one.get("kid", "")), SigningKey(key, algorithms)

@@ -12,6 +12,7 @@ from typing import Any
 from hndsr_gateway.addresses import is_loopback
 from hndsr_gateway.errors import StartupError
 from hndsr_gateway.identity.errors import IdentityError, TokensNotInstalledError
+from hndsr_gateway.identity.expiry import warn_of_expiry
 from hndsr_gateway.identity.identity import tokens_of
 from hndsr_gateway.identity.keys import KeyFile
 from hndsr_gateway.identity.tls import TlsFiles
@@ -39,10 +40,12 @@ def check_settings(settings: Settings) -> None:
 
 
 async def keep_warning(settings: Settings) -> None:
-    """Log what is open to strangers, now and every hour, until cancelled; return at once where nothing is."""
-    while found := warnings(settings):
-        for warning in found:
+    """Log what is open to strangers, and a certificate that expires soon, now and every hour, until cancelled."""
+    while True:
+        for warning in warnings(settings):
             logger.warning("%s", warning)
+        if settings.tls_certificate:
+            warn_of_expiry(Path(settings.tls_certificate))
         await asyncio.sleep(WARN_EVERY_S)
 
 
@@ -78,7 +81,7 @@ def _tls(settings: Settings) -> Iterator[str]:
         return
     files = TlsFiles.of(settings)
     if files is not None:
-        yield from _failure("HNDSR_TLS_CERTIFICATE", files.read)
+        yield from (f"{setting}: {fault}" for setting, fault in files.faults().items())
     elif settings.tls_client_ca:
         yield "HNDSR_TLS_CLIENT_CA is set, but no TLS; set HNDSR_TLS_CERTIFICATE and HNDSR_TLS_KEY, or none of them"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,15 @@ from typing import Any
 import grpc
 
 from hndsr_gateway.identity.errors import UnusableFileError
+from hndsr_gateway.identity.expiry import warn_of_expiry
 from hndsr_gateway.identity.following import Followed, read_bytes
 from hndsr_gateway.settings import Settings
 
 NAMES = ("peer_uri", "peer_dns", "peer_email", "x509_common_name", "x509_subject")
 """Where gRPC tells a certificate's names: its alternative names by their kind, then those of its subject."""
+KEY_BEGINS = b"PRIVATE KEY-----"
+MISMATCHES = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"})
+"""What OpenSSL says of a certificate and the key of another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +50,59 @@ class TlsFiles:
         Raises:
             UnusableFileError: one is not there or not what it should be, or the key is not that of the certificate.
         """
+        for fault in self.faults().values():
+            raise fault
         pair = read_bytes(self.key), read_bytes(self.certificate)
-        self._check_pair()
-        roots = None if self.client_ca is None else self._roots(self.client_ca)
+        roots = None if self.client_ca is None else read_bytes(self.client_ca)
         return grpc.ssl_server_certificate_configuration([pair], roots)
 
+    def faults(self) -> dict[str, UnusableFileError]:
+        """What is wrong with the files, by the setting of each; none of it is left for gRPC, which tells no reason."""
+        found = {
+            "HNDSR_TLS_CERTIFICATE": _fault(lambda: _check_certificates(self.certificate)),
+            "HNDSR_TLS_KEY": _fault(lambda: _check_key(self.key)),
+        }
+        if not any(found.values()):
+            found["HNDSR_TLS_KEY"] = _fault(self._check_pair)
+        if (client_ca := self.client_ca) is not None:
+            found["HNDSR_TLS_CLIENT_CA"] = _fault(lambda: _check_certificates(client_ca))
+        return {setting: fault for setting, fault in found.items() if fault is not None}
+
     def _check_pair(self) -> None:
-        """Let OpenSSL say what gRPC would say of no file, but of every handshake."""
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key, password=_no_password)
         except _EncryptedKeyError as error:
             raise UnusableFileError(path=self.key, problem="is encrypted; store the key without a password") from error
-        except ssl.SSLError as error:
-            problem = f"and {self.key} are no certificate and its key, in PEM ({error.reason or 'nothing found'})"
-            raise UnusableFileError(path=self.certificate, problem=problem) from error
+        except OSError as error:  # of which SSLError is one
+            reason = getattr(error, "reason", None) or "not read"
+            problem = (
+                f"is not the key of {self.certificate}"
+                if reason in MISMATCHES
+                else f"and {self.certificate} cannot be used together ({reason})"
+            )
+            raise UnusableFileError(path=self.key, problem=problem) from error
 
-    @staticmethod
-    def _roots(path: Path) -> bytes:
-        content = read_bytes(path)
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=content.decode("latin-1"))
-        except (ssl.SSLError, ValueError) as error:
-            raise UnusableFileError(path=path, problem="holds no certificate in PEM") from error
-        return content
+
+def _fault(check: Callable[[], None]) -> UnusableFileError | None:
+    try:
+        check()
+    except UnusableFileError as error:
+        return error
+    return None
+
+
+def _check_certificates(path: Path) -> None:
+    content = read_bytes(path)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=content.decode("ascii", errors="ignore"))
+    except (ssl.SSLError, ValueError) as error:
+        raise UnusableFileError(path=path, problem="holds no certificate in PEM") from error
+
+
+def _check_key(path: Path) -> None:
+    """Whether it is one at all: OpenSSL reads a key only beside its certificate."""
+    if KEY_BEGINS not in read_bytes(path):
+        raise UnusableFileError(path=path, problem="holds no private key in PEM")
 
 
 class _EncryptedKeyError(Exception):
@@ -93,6 +127,7 @@ def server_credentials(files: TlsFiles) -> Any:
         if (found := followed.content()) is told[0]:
             return None
         told[0] = found
+        warn_of_expiry(files.certificate)
         return found
 
     return grpc.dynamic_ssl_server_credentials(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from enum import Enum
 
 from hndsr_gateway.caller import Caller
-from hndsr_gateway.limits.refusals import CALLS, STREAMS, refusal
+from hndsr_gateway.limits.refusals import CALLS, STREAMS, counted, refusal
 
 RETRY_DELAY_S = 1.0
 """When to try again where nobody knows when one of those that are under way ends."""
@@ -36,7 +36,7 @@ class AtOnce:
         """
         place = (caller.id, kind)
         if limit and self._counts[place] >= limit:
-            quota = f"{limit:,} {kind.value} at once"
+            quota = f"{counted(limit, kind.value)} at once"
             raise refusal(kind.value, subject=caller.name, quota=quota, left=0, retry_delay_s=RETRY_DELAY_S)
         self._counts[place] += 1
         try:

@@ -12,7 +12,7 @@ from hndsr_gateway.caller import Allowance, Caller, Quotas, Unlimited
 from hndsr_gateway.limits.allowance import PixelAllowance
 from hndsr_gateway.limits.at_once import AtOnce, Kind
 from hndsr_gateway.limits.buckets import Bucket, Buckets, OwnBuckets
-from hndsr_gateway.limits.refusals import ADDRESS, QUOTAS, REQUESTS, TARGET_PX, refusal
+from hndsr_gateway.limits.refusals import ADDRESS, QUOTAS, REQUESTS, TARGET_PX, counted, refusal
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.telemetry import metrics
 
@@ -83,7 +83,7 @@ class Limits:
     async def _count(self, bucket: Bucket, *, subject: str) -> None:
         taken = await self._buckets.take(bucket, 1)
         if taken.retry_delay_s:
-            quota = f"{bucket.limit:,} requests per minute"
+            quota = f"{counted(bucket.limit, 'requests')} per minute"
             raise refusal(
                 bucket.which, subject=subject, quota=quota, left=taken.left, retry_delay_s=taken.retry_delay_s
             )

@@ -8,6 +8,11 @@ from hndsr_gateway.telemetry import metrics
 REQUESTS, ADDRESS, TARGET_PX, CALLS, STREAMS = QUOTAS = ("requests", "address", "target_px", "calls", "streams")
 
 
+def counted(count: int, plural: str) -> str:
+    """So many of something: `1 call`, `2 calls`."""
+    return f"{count:,} {plural.removesuffix('s') if count == 1 else plural}"
+
+
 def refusal(which: str, *, subject: str, quota: str, left: int, retry_delay_s: float) -> QuotaExceededError:
     """The error that says so; `which` is one of `QUOTAS`, the rest as in `QuotaExceededError`."""
     metrics.quota_refusals.add(1, {"quota": which})

@@ -16,8 +16,10 @@ def problems(settings: Settings) -> list[str]:
     found = []
     rates = [f"HNDSR_{name.upper()}" for name in RATES if getattr(settings, name)]
     if rates and settings.processes > 1 and not settings.redis_url:
-        named = " and ".join(rates)
-        found.append(f"{named} with HNDSR_PROCESSES above 1 needs HNDSR_REDIS_URL: each process would count for itself")
+        named, need = " and ".join(rates), "needs" if len(rates) == 1 else "need"
+        found.append(
+            f"{named} with HNDSR_PROCESSES above 1 {need} HNDSR_REDIS_URL: each process would count for itself"
+        )
     if settings.redis_url and not _is_redis(settings.redis_url):
         found.append("HNDSR_REDIS_URL is no address of Redis: write redis://HOST:PORT/0, or rediss:// for one with TLS")
     if settings.redis_url and find_spec("redis") is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ SERVER_FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INT
 """Codes that make a server's span one of an error, by the semantic conventions for gRPC."""
 OTHER = "other"
 """Stands for all methods that are not of the contract: health, reflection, and what does not exist."""
+BLANK = re.compile(r"\s")
 
 
 @dataclass(slots=True)
@@ -131,5 +133,6 @@ def _log(record: CallRecord, duration_s: float) -> None:
         "target_px": record.target_px,
         "degraded": record.degraded,
     }
-    told = " ".join(f"{name}={value}" for name, value in facts.items() if value not in {"", 0})
+    # A caller's name, which others may have chosen, must not look like further facts.
+    told = " ".join(f"{name}={BLANK.sub('?', str(value))}" for name, value in facts.items() if value not in {"", 0})
     access.log(level, "%s", told, extra=facts)

@@ -34,7 +34,6 @@ def test_configuration_is_what_was_given(monkeypatch: pytest.MonkeyPatch) -> Non
 CONTRADICTIONS = [
     ({"TLS_CERTIFICATE": "certificate.pem"}, "HNDSR_TLS_KEY is not set"),
     ({"TLS_KEY": "key.pem"}, "HNDSR_TLS_CERTIFICATE is not set"),
-    ({"TLS_CERTIFICATE": "/none.pem", "TLS_KEY": "/none.pem"}, "/none.pem"),
     ({"API_KEYS": "/none"}, "HNDSR_API_KEYS: "),
     ({"LISTEN": "0.0.0.0:1", "INSECURE": "anonymous"}, "HNDSR_INSECURE=plaintext"),
     ({"REDIS_URL": "http://somewhere"}, "HNDSR_REDIS_URL is no address"),

@@ -21,14 +21,17 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr.v1 import upscale_pb2_grpc
-from hndsr_gateway.access import SCOPES
+from hndsr_gateway.access import SCOPES, AccessInterceptor, scope_of
 from hndsr_gateway.caller import ALL_SCOPES, Caller, Scope, called_by, current_caller
 from hndsr_gateway.errors import PermissionDeniedError
+from hndsr_gateway.identity.identity import Identity
 from hndsr_gateway.identity.key_store import KeyStore
 from hndsr_gateway.identity.keys import KeyQuotas
+from hndsr_gateway.interceptors import ErrorInterceptor
+from hndsr_gateway.limits import Limits
 from hndsr_gateway.settings import Settings
 from hndsr_gateway.telemetry import tracing
-from hndsr_gateway.telemetry.calls import access
+from hndsr_gateway.telemetry.calls import CallRecord, access, observed_call
 
 MESSAGE_BYTES = 100 * 2**20
 """Of a call that is refused."""
@@ -70,6 +73,32 @@ def test_scopes_are_said_for_every_method_of_the_contract() -> None:
     assert set(SCOPES) == {f"/{service.full_name}/{name}" for name in service.methods_by_name}
 
 
+def test_scope_of_another_service_is_information() -> None:
+    assert scope_of("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo") is Scope.INFO
+
+
+def test_access_refuses_a_method_of_the_contract_that_has_no_scope() -> None:
+    async def answer(request: bytes, context: Any) -> bytes:
+        return request
+
+    async def test() -> None:
+        server = grpc.aio.server(
+            interceptors=[ErrorInterceptor(), AccessInterceptor(Identity(), Limits.of(Settings()))]
+        )
+        new = {"New": grpc.unary_unary_rpc_method_handler(answer)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("hndsr.v1.UpscaleService", new),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            async with connected(f"127.0.0.1:{port}") as client:
+                call = client.channel.unary_unary("/hndsr.v1.UpscaleService/New")
+                assert (await refusal(call(b""))).reason == "PERMISSION_DENIED"
+        finally:
+            await server.stop(None)
+
+    run(test())
+
+
 def test_access_has_the_service_know_who_calls(store: KeyStore, file: str) -> None:
     async def test() -> None:
         backend, sent = Asking(), create(store)
@@ -102,6 +131,21 @@ def test_access_log_names_the_caller(store: KeyStore, file: str, caplog: pytest.
         run(test())
     told = [record for record in caplog.records if record.name == access.name]
     assert [(record.caller, "caller=alice" in record.getMessage()) for record in told] == [("alice", True)]
+
+
+def test_access_log_has_no_facts_that_a_caller_made_up(caplog: pytest.LogCaptureFixture) -> None:
+    record = CallRecord("Upscale", "ipv4:127.0.0.1:1", caller="eve code=OK\u2028tiles=9")
+    record.fail("UNAUTHENTICATED", "UNAUTHENTICATED")
+
+    async def test() -> None:
+        with observed_call(record, service="s", name="Upscale", metadata={}):
+            pass
+
+    with caplog.at_level(logging.INFO, access.name):
+        run(test())
+    (told,) = [record for record in caplog.records if record.name == access.name]
+    facts = [fact.partition("=")[0] for fact in told.getMessage().split()]
+    assert (facts.count("code"), facts.count("tiles"), told.caller) == (1, 0, record.caller)
 
 
 def test_access_log_names_who_was_denied(store: KeyStore, file: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -43,6 +43,7 @@ RAISED: list[tuple[GatewayError, StatusCode, str, float | None]] = [
     (errors.PermissionDeniedError(name="a", scope="info"), StatusCode.PERMISSION_DENIED, "", None),
     (errors.OverloadedError("text", retry_delay_s=2.5), StatusCode.RESOURCE_EXHAUSTED, "", 2.5),
     (errors.BeyondQuotaError(target_px=9, limit_px=5), StatusCode.INVALID_ARGUMENT, "image", None),
+    (errors.TileBeyondQuotaError(target_px=9, limit_px=5), INVALID, "start.cores_per_tile", None),
     (
         errors.QuotaExceededError(subject="a", quota="5 calls a minute", left=0, retry_delay_s=2.5),
         StatusCode.RESOURCE_EXHAUSTED,

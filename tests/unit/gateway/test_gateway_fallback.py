@@ -17,9 +17,17 @@ from oracle import upscale as expected_of
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_ensemble.interpolation import interpolating_tiler
-from hndsr_ensemble.manifest import model_repository, read_manifests
+from hndsr_ensemble.manifest import Manifest, model_repository, read_manifests
+from hndsr_ensemble.tiling import Tiler
+from hndsr_gateway import fallback, interpolating
+from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.errors import BackendMismatchError, NotFiniteError, RequestTimeoutError, UnavailableError
-from hndsr_gateway.types import TileRequest, TileResponse
+from hndsr_gateway.fallback import Fallbacks
+from hndsr_gateway.jobs import UpscaleRequest
+from hndsr_gateway.settings import Settings
+from hndsr_gateway.tiles import TileQueue
+from hndsr_gateway.types import Raster, TileRequest, TileResponse
+from hndsr_gateway.upscaling import RasterUpscaler
 
 STEPS = {"steps": 4, "texture": 0.5, "seed": 7}
 
@@ -240,6 +248,52 @@ def test_first_error_stands_when_all_ways_fail(tmp_path: Path) -> None:
         async with running(backend, model_repository=str(tmp_path)) as client:
             assert (await refusal(client.upscale.Upscale(drawn(raw(scene((9, 9))))))).reason == "NOT_FINITE"
 
+    run(test())
+
+
+def test_interpolation_is_probed_once_for_all_who_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    probes: list[Path] = []
+
+    def counted(repository: Path, manifest: Manifest) -> Tiler:
+        probes.append(repository)
+        return interpolating_tiler(repository, manifest)
+
+    async def test() -> None:
+        backend, settings = FakeBackend(), Settings()
+        catalogue = Catalogue(backend, default_model="hndsr")
+        await catalogue.refresh()
+        catalogue.forget()
+        upscaler = RasterUpscaler(TileQueue(backend, settings), catalogue, settings)
+        fallbacks = Fallbacks(upscaler, backend, catalogue, settings)
+        asked = UpscaleRequest(Raster(scene((9, 9))), allow_degraded=True)
+        await asyncio.gather(*(fallbacks.first(asked) for _ in range(6)))
+
+    monkeypatch.setattr(interpolating, "interpolating_tiler", counted)
+    run(test())
+    assert len(probes) == 1
+
+
+def test_interpolation_that_failed_is_left_alone_for_a_while(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with running(DyingBackend(), model_repository=str(tmp_path)) as client:
+            for _ in range(2):
+                calls = [client.upscale.Upscale(drawn(raw(scene((9, 9))))) for _ in range(3)]
+                await asyncio.gather(*(refusal(call) for call in calls))
+
+    with caplog.at_level(logging.WARNING, logger="hndsr_gateway.interpolating"):
+        run(test())
+    assert len([record for record in caplog.records if record.name == "hndsr_gateway.interpolating"]) == 1
+
+
+def test_interpolation_that_failed_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        async with running(DyingBackend(), model_repository=str(tmp_path / "models")) as client:
+            await refusal(client.upscale.Upscale(drawn(raw(scene((9, 9))))))
+            (tmp_path / "models").symlink_to(model_repository())
+            metadata = (await client.upscale.Upscale(drawn(raw(scene((9, 9)))))).metadata
+        assert metadata.model == "bicubic"
+
+    monkeypatch.setattr(fallback, "RETRY_S", 0.0)
     run(test())
 
 

@@ -15,6 +15,7 @@ from in_process import THREE_WINDOWS, raw, request, run, running, scene
 
 from hndsr.v1 import upscale_pb2 as pb
 from hndsr_ensemble.geometry import Span
+from hndsr_gateway.caller import Caller, Quotas, called_by
 from hndsr_gateway.errors import PlanIncompatibleError
 from hndsr_gateway.planning import make_plan, tile_bytes
 from hndsr_gateway.settings import Settings
@@ -195,6 +196,30 @@ def test_plan_is_refused_when_its_tiles_are_too_large_for_the_bytes_of_a_stream(
 
 def test_plan_is_made_when_its_tiles_are_as_large_as_the_bytes_of_a_stream_allow() -> None:
     assert plan_within(10 * 2**20, cores=4).cores_per_tile == 4
+
+
+def plan_for(target_px_per_hour: int, **settings: Any) -> Plan:
+    """A plan that somebody with this quota gets, whose tiles could have 16 cores."""
+    with called_by(Caller(quotas=Quotas(target_px_per_hour=target_px_per_hour))):
+        return make_plan((2000, 2000), Parameters(scale="4"), BICUBIC, Settings(**settings), tile_time_s=1e9)
+
+
+SIX_CORES_PX = (6 * 224 + 32) ** 2
+"""Of a tile's target, if it is at the image's corner."""
+
+
+@pytest.mark.parametrize(("quota_px", "cores"), [(0, 16), (1, 1), (4 * SIX_CORES_PX - 1, 5), (4 * SIX_CORES_PX, 6)])
+def test_plan_makes_tiles_of_a_quarter_of_what_its_caller_may_have_in_an_hour(quota_px: int, cores: int) -> None:
+    assert plan_for(quota_px).cores_per_tile == cores
+
+
+def test_plan_heeds_its_callers_quota_also_where_the_operator_says_how_large_tiles_are() -> None:
+    assert plan_for(4 * SIX_CORES_PX, cores_per_tile=16).cores_per_tile == 6
+
+
+def test_plan_has_the_cores_that_its_caller_asks_for_whatever_the_quota() -> None:
+    with called_by(Caller(quotas=Quotas(target_px_per_hour=1))):
+        assert plan_within(2**28, cores=7).cores_per_tile == 7
 
 
 @given(

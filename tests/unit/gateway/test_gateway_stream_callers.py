@@ -13,7 +13,7 @@ from in_process import run, scene, settle
 
 from hndsr_gateway.caller import Caller, called_by
 from hndsr_gateway.catalogue import Catalogue
-from hndsr_gateway.errors import OverloadedError, QuotaExceededError
+from hndsr_gateway.errors import BeyondQuotaError, OverloadedError, QuotaExceededError, TileBeyondQuotaError
 from hndsr_gateway.server import image_workers
 from hndsr_gateway.service import UpscaleService
 from hndsr_gateway.settings import Settings
@@ -23,6 +23,8 @@ from hndsr_gateway.types import Parameters, Plan, Priority, Raster
 SIZE, OTHER = (400, 10), (400, 11)
 """Sizes of images of seven windows below each other, each a tile of its own."""
 TARGET_PX = 1600 * 40
+TILE_PX = 224 * 40
+"""Of all tiles but the last."""
 
 
 class Account:
@@ -31,10 +33,12 @@ class Account:
     def __init__(self, left: int = 10**9) -> None:
         self.left = left
         self.spent: list[int] = []
+        self.refused = asyncio.Event()
 
     async def spend_target_px(self, count: int) -> None:
         """Spend, if there is as much left."""
         if count > self.left:
+            self.refused.set()
             raise QuotaExceededError(subject="a", quota="target pixels", left=self.left, retry_delay_s=1.0)
         self.left -= count
         self.spent.append(count)
@@ -109,6 +113,40 @@ def test_stream_ends_when_its_caller_has_no_pixels_left() -> None:
 
     run(test())
     assert len(backend.calls) < 7
+
+
+def test_stream_sends_the_tiles_that_are_paid_for_before_it_ends() -> None:
+    backend, account = FakeBackend(), Account(left=3 * TILE_PX // 2)
+    backend.hold()
+
+    async def test() -> None:
+        call = Call(await service_of(backend, stream_tiles=4), Caller(id="a", allowance=account), SIZE)
+        ended = asyncio.create_task(call.run())
+        await account.refused.wait()
+        await settle()
+        backend.release()
+        with pytest.raises(QuotaExceededError):
+            await ended
+        assert [strip.place for strip in call.answers if isinstance(strip, Strip) and strip.last] == [(0, 0)]
+
+    run(test())
+
+
+class TooSmall:
+    """An allowance that no tile fits into."""
+
+    async def spend_target_px(self, count: int) -> None:
+        """Refuse it for good."""
+        raise BeyondQuotaError(target_px=count, limit_px=5000)
+
+
+def test_stream_of_tiles_that_no_hour_is_enough_for_says_how_to_have_smaller_ones() -> None:
+    async def test() -> None:
+        call = Call(await service_of(FakeBackend()), Caller(id="a", allowance=TooSmall()), SIZE)
+        with pytest.raises(TileBeyondQuotaError, match=r"a tile has 8,960 px, .* 5,000 px per hour; .*cores_per_tile"):
+            await call.run()
+
+    run(test())
 
 
 def order_of_tiles(*calls: tuple[str, tuple[int, int], Priority]) -> list[tuple[int, int]]:

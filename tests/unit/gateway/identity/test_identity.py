@@ -13,16 +13,19 @@ from hndsr_gateway.errors import UnauthenticatedError
 from hndsr_gateway.identity.identity import Identity, credentials
 from hndsr_gateway.identity.key_store import KeyStore
 from hndsr_gateway.identity.keys import UNKNOWN, KeyQuotas
+from hndsr_gateway.identity.tls import NAMES
 from hndsr_gateway.settings import Settings
 
 PEER = "ipv4:10.0.0.1:4711"
 
 
-def identified(identity: Identity, *sent: str, names: tuple[str, ...] = ()) -> Caller:
+def identified(identity: Identity, *sent: str, **certificate: str) -> Caller:
+    """Who calls that has sent this, with these names in the certificate."""
+    auth_context = {kind: [name.encode()] for kind, name in certificate.items()}
     found: list[Caller] = []
 
     async def ask() -> None:
-        found.append(await identity.identify([("authorization", one) for one in sent], names, PEER))
+        found.append(await identity.identify([("authorization", one) for one in sent], auth_context, PEER))
 
     run(ask())
     return found[0]
@@ -40,19 +43,26 @@ def test_identity_is_the_address_where_nobody_need_say_who_he_is() -> None:
 
 
 def test_identity_is_the_certificates_without_keys() -> None:
-    caller = identified(Identity(), names=("alice.example", "alice"))
-    assert (caller.id, caller.name, caller.scopes) == ("certificate:alice.example", "alice.example", ALL_SCOPES)
+    caller = identified(Identity(), x509_common_name="alice", peer_dns="alice.example")
+    assert (caller.id, caller.name, caller.scopes) == ("certificate:dns:alice.example", "alice.example", ALL_SCOPES)
+
+
+def test_identity_tells_names_of_different_kinds_apart() -> None:
+    name = "spiffe://example.org/alice"
+    callers = [identified(Identity(), **{kind: name}) for kind in NAMES]
+    assert len({caller.id for caller in callers}) == len(NAMES)
+    assert {caller.name for caller in callers} == {name}
 
 
 def test_identity_is_the_keys_beside_a_certificate(tmp_path: Path, key: str) -> None:
     identity = Identity.of(Settings(api_keys=str(tmp_path / "keys.json")))
-    assert identified(identity, f"Bearer {key}", names=("bob.example",)).name == "alice"
+    assert identified(identity, f"Bearer {key}", peer_dns="bob.example").name == "alice"
 
 
 def test_identity_wants_a_key_whatever_the_certificate_says(tmp_path: Path, key: str) -> None:
     identity = Identity.of(Settings(api_keys=str(tmp_path / "keys.json")))
     with pytest.raises(UnauthenticatedError, match="does not say who makes it"):
-        identified(identity, names=("alice.example",))
+        identified(identity, peer_dns="alice.example")
 
 
 def test_identity_takes_keys_and_tokens_side_by_side(tmp_path: Path, key: str) -> None:

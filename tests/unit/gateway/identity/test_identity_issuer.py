@@ -21,6 +21,7 @@ from hndsr_gateway.identity.issuer import (
     fetch_keys,
     is_trustworthy,
 )
+from hndsr_gateway.identity.signing_keys import SigningKeys
 
 CONFIGURATION = "/.well-known/openid-configuration"
 
@@ -108,6 +109,24 @@ def test_remote_keys_that_were_never_had_make_the_call_unavailable_until_they_ar
         remote.change(Key())
         remote.now_s = PAUSE_AFTER_FAILURE_S
         assert await remote.has("first")
+
+    run(test())
+
+
+def test_remote_keys_are_left_alone_for_a_while_after_any_failure() -> None:
+    async def test() -> None:
+        asked: list[int] = []
+
+        def load() -> SigningKeys:
+            asked.append(1)
+            raise RecursionError
+
+        keys = RemoteKeys(load, now_s=lambda: 0.0)
+        with pytest.raises(RecursionError):
+            await keys.find("first")
+        with pytest.raises(UnavailableError):
+            await keys.find("first")
+        assert len(asked) == 1
 
     run(test())
 

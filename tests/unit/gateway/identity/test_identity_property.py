@@ -57,7 +57,7 @@ def changed(draw: st.DrawFn) -> str:
 
 def refused(text: str) -> bool:
     try:
-        asyncio.run(known()[0].identify([("authorization", f"Bearer {text}")], [], ""))
+        asyncio.run(known()[0].identify([("authorization", f"Bearer {text}")], {}, ""))
     except UnauthenticatedError:
         return True
     return False

@@ -6,14 +6,17 @@ import asyncio
 import re
 import sys
 from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+import trustme
 from certificates import Authority
 from fakes import FakeBackend
-from in_process import run, served
+from in_process import run, served, settle
 from issuers import ISSUER, Key, jwks
 
+from hndsr_gateway.identity import startup
 from hndsr_gateway.identity.errors import IdentityError
 from hndsr_gateway.identity.startup import keep_warning, problems, warnings
 from hndsr_gateway.settings import Settings
@@ -35,6 +38,7 @@ def files(tmp_path: Path) -> dict[str, str]:
     return {
         "CERTIFICATE": str(server.certificate),
         "KEY": str(server.key),
+        "OTHERS_KEY": str(authority.write("other", "localhost").key),
         "CA": str(authority.file),
         "KEYS": str(tmp_path / "keys.json"),
         "JWKS": str(tmp_path / "jwks.json"),
@@ -83,8 +87,14 @@ def test_identity_has_no_problem_with_what_is_safe_or_allowed(files: dict[str, s
         ({"tls_certificate": "CERTIFICATE"}, ["HNDSR_TLS_KEY is not set"]),
         ({"tls_key": "KEY"}, ["HNDSR_TLS_CERTIFICATE is not set"]),
         ({"tls_client_ca": "CA"}, ["HNDSR_TLS_CLIENT_CA is set, but no TLS"]),
-        ({**TLS, "tls_key": "NONE"}, ["HNDSR_TLS_CERTIFICATE: .*are no certificate and its key"]),
-        ({**TLS, "tls_client_ca": "NONE"}, ["none holds no certificate"]),
+        ({**TLS, "tls_key": "NONE"}, ["HNDSR_TLS_KEY: .*none holds no private key"]),
+        ({**TLS, "tls_client_ca": "NONE"}, ["HNDSR_TLS_CLIENT_CA: .*none holds no certificate"]),
+        ({**TLS, "tls_key": "OTHERS_KEY"}, ["HNDSR_TLS_KEY: .* is not the key of"]),
+        (
+            {"tls_certificate": "NONE", "tls_key": "NOWHERE", "tls_client_ca": "KEY"},
+            ["HNDSR_TLS_CERTIFICATE: .*none", "HNDSR_TLS_KEY: .*nowhere", "HNDSR_TLS_CLIENT_CA: .*-key.pem holds no"],
+        ),
+        ({"api_keys": "NOWHERE"}, ["No such file or directory; make one with: hndsr-gateway keys create NAME"]),
         (
             {**TLS, "tls_certificate": "NOWHERE", "api_keys": "NONE"},
             ["nowhere cannot be read", "HNDSR_API_KEYS: .*none"],
@@ -154,4 +164,35 @@ def test_gateway_warns_when_it_starts(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_gateway_has_nothing_to_warn_of_on_the_loopback_address() -> None:
-    run(keep_warning(Settings()))
+    assert warnings(Settings()) == []
+
+
+def test_gateway_warns_of_what_others_come_to_be_able_to_read(
+    files: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(startup, "WARN_EVERY_S", 0.0)
+
+    async def test() -> None:
+        warning = asyncio.create_task(keep_warning(settings(files, api_keys="KEYS")))
+        await settle()
+        assert caplog.records == []
+        await asyncio.to_thread(Path(files["KEYS"]).chmod, 0o644)
+        await settle()
+        warning.cancel()
+
+    run(test())
+    assert "can be read by everybody" in caplog.text
+
+
+def test_gateway_warns_of_a_certificate_that_has_expired(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "tls.crt"
+    issued = trustme.CA().issue_cert("localhost", not_after=datetime.now(timezone.utc) - timedelta(days=1))
+    file.write_bytes(issued.cert_chain_pems[0].bytes())
+
+    async def test() -> None:
+        warning = asyncio.create_task(keep_warning(Settings(tls_certificate=str(file))))
+        await settle()
+        warning.cancel()
+
+    run(test())
+    assert [record.levelname for record in caplog.records] == ["ERROR"]

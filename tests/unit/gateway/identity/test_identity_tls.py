@@ -7,11 +7,13 @@ import contextlib
 import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+import trustme
 from certificates import Authority, Certificate
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -218,16 +220,22 @@ def others_key(server: Certificate) -> None:
     server.key.write_bytes(Authority(server.key.parent, "another").write("another", "localhost").key.read_bytes())
 
 
+def damaged_key(server: Certificate) -> None:
+    server.key.write_bytes(server.key.read_bytes().replace(b"\n", b"\n!!", 1))
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
         (encrypted, "server-key.pem is encrypted; store the key without a password"),
-        (others_key, "server.pem and .*server-key.pem are no certificate and its key, in PEM .KEY_VALUES_MISMATCH"),
-        (lambda server: server.certificate.write_text(""), "server.pem and .* are no certificate and its key"),
+        (others_key, "server-key.pem is not the key of .*server.pem"),
+        (lambda server: server.certificate.write_text(""), "server.pem holds no certificate in PEM"),
+        (lambda server: server.key.write_text("nothing"), "server-key.pem holds no private key in PEM"),
+        (damaged_key, "server-key.pem and .*server.pem cannot be used together"),
         (lambda server: server.key.unlink(), "server-key.pem cannot be read: No such file or directory"),
         (lambda server: server.key.with_name("ca.pem").write_text("nothing"), "ca.pem holds no certificate in PEM"),
     ],
-    ids=["encrypted", "others_key", "empty", "missing", "no_authority"],
+    ids=["encrypted", "others_key", "empty", "no_key", "damaged_key", "missing", "no_authority"],
 )
 def test_tls_files_are_refused_with_what_is_wrong(
     authority: Authority, server: Certificate, spoil: Callable[[Certificate], object], said: str
@@ -235,3 +243,28 @@ def test_tls_files_are_refused_with_what_is_wrong(
     spoil(server)
     with pytest.raises(UnusableFileError, match=said):
         TlsFiles(server.certificate, server.key, authority.file).read()
+
+
+def test_tls_files_may_have_comments_in_any_language(authority: Authority, server: Certificate) -> None:
+    for path in (server.certificate, server.key, authority.file):
+        path.write_bytes("Müller\n".encode() + path.read_bytes())
+    assert TlsFiles(server.certificate, server.key, authority.file).faults() == {}
+
+
+def test_rotation_to_a_certificate_that_soon_expires_is_logged(
+    authority: Authority, server: Certificate, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        async with serving(TlsFiles(server.certificate, server.key)) as address:
+            write_expiring(server, days=3)
+            await asyncio.to_thread(served, address)
+
+    run(test())
+    assert [record.levelname for record in caplog.records if "expires at" in record.message] == ["WARNING"]
+
+
+def write_expiring(server: Certificate, *, days: int) -> None:
+    """A certificate that expires in so many days, in the place of another."""
+    issued = trustme.CA().issue_cert("localhost", not_after=datetime.now(timezone.utc) + timedelta(days=days))
+    server.key.write_bytes(issued.private_key_pem.bytes())
+    server.certificate.write_bytes(issued.cert_chain_pems[0].bytes())

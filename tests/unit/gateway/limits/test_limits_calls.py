@@ -93,7 +93,7 @@ def test_call_beyond_a_quota_says_whose_and_which(key: Callable[..., Key], tmp_p
         async with serving(tmp_path) as client:
             await info(client, survey)
             [(subject, description)] = await violations(info(client, survey))
-        assert (subject, description.partition(";")[0]) == ("survey", "survey has 0 left of 1 requests per minute")
+        assert (subject, description.partition(";")[0]) == ("survey", "survey has 0 left of 1 request per minute")
 
     run(test())
 
@@ -127,7 +127,7 @@ def test_call_without_key_is_counted_by_its_address() -> None:
     async def test() -> None:
         async with running(FakeBackend(), requests_per_minute=1) as client:
             await info(client)
-            assert (await refusal(info(client))).text.startswith("this caller has 0 left of 1 requests per minute")
+            assert (await refusal(info(client))).text.startswith("this caller has 0 left of 1 request per minute")
 
     run(test())
 
@@ -148,7 +148,7 @@ def test_call_beyond_calls_at_once_is_refused(key: Callable[..., Key], tmp_path:
         async with serving(tmp_path, backend) as client:
             first = upscale(client, survey)
             await backend.started(1)
-            assert (await refusal(upscale(client, survey))).text.startswith("survey has 0 left of 1 calls at once")
+            assert (await refusal(upscale(client, survey))).text.startswith("survey has 0 left of 1 call at once")
             backend.release()
             await first
             await upscale(client, survey)
@@ -218,13 +218,32 @@ def test_stream_beyond_the_pixels_of_its_key_ends(key: Callable[..., Key], tmp_p
     run(test())
 
 
+def test_stream_and_plan_of_one_caller_have_the_same_tiles(key: Callable[..., Key], tmp_path: Path) -> None:
+    pixels = scene((200, 200))
+
+    async def test() -> None:
+        survey = key("survey", target_px_per_hour=800_000)
+        async with serving(tmp_path, stream_tile_time_s=1e9) as client:
+            parameters = pb.UpscaleParameters(model="bicubic", scale="4")
+            asked = pb.PlanUpscaleRequest(
+                source_height_px=200, source_width_px=200, sample_type=pb.SAMPLE_TYPE_UINT8, parameters=parameters
+            )
+            planned = (await client.upscale.PlanUpscale(asked, metadata=survey)).plan
+            stream = client.upscale.UpscaleStream(metadata=survey)
+            await stream.write(start(pixels, scale="4"))
+            opened = (await stream.read()).plan.plan
+        assert (opened.digest, len(opened.row_spans)) == (planned.digest, 4)
+
+    run(test())
+
+
 def test_stream_beyond_streams_at_once_is_refused(key: Callable[..., Key], tmp_path: Path) -> None:
     async def test() -> None:
         survey = key("survey", streams=1)
         async with serving(tmp_path) as client:
             assert await is_opened(client.upscale.UpscaleStream(metadata=survey))
             refused = await refusal(client.upscale.UpscaleStream(metadata=survey).read())
-        assert refused.text.startswith("survey has 0 left of 1 streams at once")
+        assert refused.text.startswith("survey has 0 left of 1 stream at once")
 
     run(test())
 
