@@ -25,6 +25,14 @@ LOOK_S = 0.1
 """How often lanes are looked for while somebody has none."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Running:
+    """Work that goes on: since when, by the monotonic clock, and how long it takes by the estimate."""
+
+    start_s: float
+    cost_s: float
+
+
 @dataclass(slots=True, eq=False)
 class Ticket:
     """A request that has come in."""
@@ -48,8 +56,8 @@ class Ticket:
     """How much of `work_s` is done."""
     worked_s: float = 0.0
     """How long that took."""
-    seen_s: float = 0.0
-    """When the last of it was done."""
+    running: list[Running] = field(default_factory=list)
+    """What is worked on now."""
 
     @property
     def size_class(self) -> int:
@@ -64,12 +72,14 @@ class Ticket:
     @contextlib.contextmanager
     def working(self, cost_s: float) -> Iterator[None]:
         """Have work on so much of it counted, whether it succeeds or not."""
-        self.begun, start_s = True, time.monotonic()
+        running = Running(time.monotonic(), cost_s)
+        self.running.append(running)
+        self.begun = True
         try:
             yield
         finally:
-            self.seen_s = time.monotonic()
-            self.worked_s += self.seen_s - start_s
+            self.running.remove(running)
+            self.worked_s += time.monotonic() - running.start_s
             self.done_s += cost_s
 
 

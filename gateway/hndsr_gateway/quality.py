@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -47,7 +50,12 @@ def check_comparable(size: tuple[int, int], dtype: np.dtype, reference: Raster) 
 
 
 async def measure(
-    image: Raster, reference: Raster, *, data_range: float, pause: Callable[[], Awaitable[None]]
+    image: Raster,
+    reference: Raster,
+    *,
+    data_range: float,
+    pause: Callable[[], Awaitable[None]],
+    working: Callable[[float], AbstractContextManager[None]],
 ) -> Quality:
     """PSNR over the pixels that are valid in both; SSIM where all of them are and 11 x 11 px can be measured.
 
@@ -58,6 +66,7 @@ async def measure(
         reference: the truth.
         data_range: the span of values that both are measured against, above 0.
         pause: is awaited after each block.
+        working: is held while a block is measured, with how long that takes by the estimate.
 
     Raises:
         ReferenceMismatchError: as `check_comparable`, or if no pixel is valid in both.
@@ -68,12 +77,15 @@ async def measure(
     if mask is not None and not mask.any():
         raise ReferenceMismatchError("no pixel inside the border is valid in both images")
     metrics = await asyncio.to_thread(_metrics)
-    squared_error = await _summed(metrics.squared_errors(image.pixels, reference.pixels, mask=mask), pause)
+    errors = metrics.squared_errors(image.pixels, reference.pixels, mask=mask)
+    squared_error = await _summed(errors, pause, partial(working, 0.0))
     psnr_db = metrics.psnr_of(squared_error, data_range=data_range)
     if mask is not None or min(size) - 2 * BORDER_PX < metrics.SSIM_WINDOW_PX:
         return Quality(psnr_db, None, data_range)
     blocks = metrics.similarities(image.pixels, reference.pixels, data_range=data_range)
-    total, samples = await _summed(blocks, pause)
+    block_count = math.prod(math.ceil(side / metrics.BLOCK_PX) for side in size)
+    block_s = measuring_time_s(size) / (block_count + 1)  # that none is left is asked for as a block is
+    total, samples = await _summed(blocks, pause, partial(working, block_s))
     return Quality(psnr_db, total / samples, data_range)
 
 
@@ -101,12 +113,20 @@ def _metrics() -> ModuleType:
     return metrics
 
 
-async def _summed(blocks: Iterator[Mean], pause: Callable[[], Awaitable[None]]) -> Mean:
-    summed = await asyncio.to_thread(next, blocks)
-    while (block := await asyncio.to_thread(next, blocks, None)) is not None:
+async def _summed(
+    blocks: Iterator[Mean], pause: Callable[[], Awaitable[None]], working: Callable[[], AbstractContextManager[None]]
+) -> Mean:
+    with working():
+        summed = await asyncio.to_thread(next, blocks)
+    while (block := await _following(blocks, working)) is not None:
         await pause()
         summed = summed.with_block(block)
     return summed
+
+
+async def _following(blocks: Iterator[Mean], working: Callable[[], AbstractContextManager[None]]) -> Mean | None:
+    with working():
+        return await asyncio.to_thread(next, blocks, None)
 
 
 def _inner_mask(image: Raster, reference: Raster) -> np.ndarray | None:

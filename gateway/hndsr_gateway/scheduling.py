@@ -64,11 +64,19 @@ class Admission:
         """Requests that are in."""
         return len(self._stays)
 
+    @staticmethod
+    def ticket(
+        size_bytes: int, *, priority: Priority = Priority.INTERACTIVE, deadline_s: float | None = None
+    ) -> Ticket:
+        """Of a request of so many bytes that its caller sends now."""
+        caller_id = current_caller().id
+        return Ticket(size_bytes, time.monotonic(), caller_id=caller_id, priority=priority, deadline_s=deadline_s)
+
     @contextlib.contextmanager
-    def request(
-        self, size_bytes: int, *, priority: Priority = Priority.INTERACTIVE, deadline_s: float | None = None
-    ) -> Iterator[Ticket]:
-        """Let a request of so many bytes in, until it is answered; to be entered in a task of its own.
+    def request(self, ticket: Ticket) -> Iterator[None]:
+        """Let a request in, until it is answered; to be entered in a task of its own.
+
+        It may push another one out, so whether it can be done itself is to be checked before.
 
         Raises:
             OverloadedError: if there are too many, or too many bytes wait; also later, while it waits, if it has to
@@ -77,14 +85,12 @@ class Admission:
         """
         if self._draining:
             raise UnavailableError("the server is about to stop")
-        now_s, caller_id = time.monotonic(), current_caller().id
-        ticket = Ticket(size_bytes, now_s, caller_id=caller_id, priority=priority, deadline_s=deadline_s)
         self._make_room(ticket)
-        self._make_room_for_bytes(ticket, size_bytes)
+        self._make_room_for_bytes(ticket, ticket.size_bytes)
         stay = self._stays[ticket] = _Stay(_this_task())
         self._idle.clear()
         try:
-            yield ticket
+            yield
         except asyncio.CancelledError:
             if stay.refusal is None:
                 raise
@@ -105,6 +111,21 @@ class Admission:
         ticket.size_bytes += by_bytes
 
     def expect(self, ticket: Ticket, work: Work) -> None:
+        """As `check`, of one that is in; if its turn comes too late, it is refused then.
+
+        Raises:
+            OverloadedError: if it cannot be done before its deadline.
+        """
+        self._stays[ticket].silence()
+        self.check(ticket, work)
+        if ticket.deadline_s is None or not self._rivals(ticket):
+            return
+        own_s = self._paces.cautious(_kind(ticket)) * work.estimated_s / work.own
+        late = OverloadedError("its turn did not come in time for its deadline", retry_delay_s=_retry_delay_s(own_s))
+        latest_s = max(0.0, ticket.deadline_s - time.monotonic() - own_s)
+        self._stays[ticket].alarm = asyncio.get_running_loop().call_later(latest_s, self._refuse, ticket, late)
+
+    def check(self, ticket: Ticket, work: Work) -> None:
         """Say what a request takes, as far as that is known; it is refused as soon as it cannot be done in time.
 
         One that has the models for itself is let in whatever was learnt before, and teaches anew.
@@ -114,23 +135,17 @@ class Admission:
         """
         ticket.work_s, ticket.model = work.estimated_s, work.model
         ticket.done_s = ticket.worked_s = 0.0  # of another way to an answer, where one failed
-        self._stays[ticket].silence()
-        if ticket.deadline_s is None:
+        if ticket.deadline_s is None or not (others := self._rivals(ticket)):
             return
-        others = [other for other in self._before(ticket) if bool(other.model) == bool(work.model)]
-        if not others:
-            return
-        own_s = self._paces.cautious(_kind(ticket)) * work.estimated_s / work.own
         before = ((other.path, self._rest_s(other)) for other in others)
         wait_s = work_before_s(ticket.path, self._rest_s(ticket), before) / work.places
+        needed_s = wait_s + self._rest_s(ticket) / work.own
         left_s = ticket.deadline_s - time.monotonic()
-        if wait_s + own_s > left_s:
+        if needed_s > left_s:
             raise OverloadedError(
-                f"it would take about {wait_s + own_s:.2g} s, and {max(0.0, left_s):.2g} s are left until its deadline",
-                retry_delay_s=_retry_delay_s(wait_s + own_s - left_s),
+                f"it would take about {needed_s:.2g} s, and {max(0.0, left_s):.2g} s are left until its deadline",
+                retry_delay_s=_retry_delay_s(needed_s - left_s),
             )
-        late = OverloadedError("its turn did not come in time for its deadline", retry_delay_s=_retry_delay_s(own_s))
-        self._stays[ticket].alarm = asyncio.get_running_loop().call_later(left_s - own_s, self._refuse, ticket, late)
 
     @contextlib.asynccontextmanager
     async def place(self, ticket: Ticket, *, long: bool) -> AsyncIterator[None]:
@@ -139,15 +154,12 @@ class Admission:
             for gate in self._gates(ticket, long=long):
                 await stack.enter_async_context(gate.place(ticket, cost_s=ticket.work_s))
             ticket.waits = False
-            start_s = time.monotonic()
             try:
                 yield
             except BaseException:
                 self._paces.learn_at_least(_kind(ticket), real_s=ticket.worked_s, estimated_s=ticket.work_s)
                 raise
-            # What is done after the last tile, as writing a file, is part of its work.
-            real_s = ticket.worked_s + time.monotonic() - max(start_s, ticket.seen_s)
-            self._paces.learn(_kind(ticket), real_s=real_s, estimated_s=ticket.work_s)
+            self._paces.learn(_kind(ticket), real_s=ticket.worked_s, estimated_s=ticket.work_s)
 
     async def drain(self, grace_s: float) -> None:
         """Let nothing more in, and wait up to `grace_s` for what is there."""
@@ -171,9 +183,15 @@ class Admission:
             *tiles,
         ]
 
+    def _rivals(self, ticket: Ticket) -> list[Ticket]:
+        """Those before it that wait for the models as it does, or are measured alone as it is."""
+        return [other for other in self._before(ticket) if bool(other.model) == bool(ticket.model)]
+
     def _rest_s(self, ticket: Ticket) -> float:
-        """How long what is left of its work takes, in the mean."""
-        return max(0.0, ticket.work_s - ticket.done_s) * self._paces.usual(_kind(ticket))
+        """How long what is left of its work takes, in the mean; what is worked on counts by the time that passed."""
+        usual, now_s = self._paces.usual(_kind(ticket)), time.monotonic()
+        passed_s = sum(min(now_s - running.start_s, running.cost_s * usual) for running in ticket.running)
+        return max(0.0, (ticket.work_s - ticket.done_s) * usual - passed_s)
 
     def _make_room(self, newcomer: Ticket) -> None:
         there = sum(stay.refusal is None for stay in self._stays.values())
@@ -368,13 +386,17 @@ class StreamRoom:
             raise OverloadedError("other callers wait for room for a stream", retry_delay_s=STREAM_RETRY_S)
 
     def _claim(self, newcomer: OpenStream, more: int, amount: Callable[[OpenStream], int]) -> None:
-        """See that a caller who holds less than others finds room when it comes again."""
+        """See that a caller who holds less than others finds room when it comes again.
+
+        The room of streams that leave already is for those who found none before.
+        """
+        staying = [stream for stream in self._open if not stream.leaving.is_set()]
         held = Counter[str]()
-        for stream in self._open:
+        for stream in staying:
             held[stream.caller_id] += amount(stream)
-        greedy, most = held.most_common(1)[0]
+        greedy, most = max(held.items(), key=lambda item: item[1], default=("", 0))
         if newcomer.caller_id in self._claims or held[newcomer.caller_id] + more >= most:
             return
         self._claims[newcomer.caller_id] = time.monotonic() + CLAIM_S
-        newest = [stream for stream in self._open if stream.caller_id == greedy][-1]
+        newest = [stream for stream in staying if stream.caller_id == greedy][-1]
         newest.leaving.set()

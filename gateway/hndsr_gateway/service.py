@@ -147,8 +147,10 @@ class UpscaleService:
             raise RequestTimeoutError from error
 
     async def _upscale(self, request: UpscaleRequest, deadline_s: float | None) -> UpscaleAnswer:
-        with self._admission.request(request.size_bytes, priority=request.priority, deadline_s=deadline_s) as ticket:
-            way = await self._expected(request, ticket)
+        ticket = self._admission.ticket(request.size_bytes, priority=request.priority, deadline_s=deadline_s)
+        way = await self._expected(request, ticket)
+        with self._admission.request(ticket):
+            self._admission.expect(ticket, way.least_work())
             enlarged = way.upscaler.enlarged(way.parameters)
             limit_px = self._settings.max_source_px
             field = "raw" if isinstance(request.source, Raster) else "encoded"
@@ -182,7 +184,7 @@ class UpscaleService:
         way = await self._fallbacks.first(request)
         while True:
             try:
-                self._admission.expect(ticket, way.least_work())
+                self._admission.check(ticket, way.least_work())
             except OverloadedError as error:  # noqa: PERF203 - there are three ways at most
                 way = await self._fallbacks.after(way, request, error)
             else:
@@ -212,10 +214,10 @@ class UpscaleService:
             check_encoding(encoding, dtype=dtype, masked=not source.opaque, size=job.plan.target)
         measurement = None if reference is None else self._measurement(reference, job, way)
         self._admission.expect(ticket, way.work(job, beside_s=measurement.work_s if measurement else 0.0))
-        await self._pay(ticket, job.plan)
         long = job.is_long or (measurement is not None and self._is_long(measurement.measuring_s))
         place = self._fallbacks.place(ticket) if way.is_here else self._admission.place(ticket, long=long)
         await held.enter_async_context(place)
+        await self._pay(ticket, job.plan)
         upscaled = await way.upscaler.run(job, ticket)
         target = await asyncio.to_thread(enlarge, source, upscaled.raster, job.plan.scale)
         quality = await self._report(measurement, source, target, way, ticket) if measurement else None
@@ -231,7 +233,9 @@ class UpscaleService:
     async def _compare(
         self, image: Source, reference: Source, data_range: float, deadline_s: float | None
     ) -> CompareAnswer:
-        with self._admission.request(size_bytes(image) + size_bytes(reference), deadline_s=deadline_s) as ticket:
+        ticket = self._admission.ticket(size_bytes(image) + size_bytes(reference), deadline_s=deadline_s)
+        self._admission.check(ticket, Work(0.0))
+        with self._admission.request(ticket):
             limit_px = self._settings.max_target_px
             measured = (await self._read(image, ticket, field="image", max_px=limit_px)).raster
             truth = (await self._read(reference, ticket, field="reference", max_px=limit_px)).raster
@@ -298,7 +302,7 @@ class UpscaleService:
     async def _measure(self, image: Raster, reference: Raster, data_range: float, ticket: Ticket) -> Quality:
         async with self._measuring.place(ticket, cost_s=BLOCK_S) as turn:
             ticket.begun = True
-            return await measure(image, reference, data_range=data_range, pause=turn.give_way)
+            return await measure(image, reference, data_range=data_range, pause=turn.give_way, working=ticket.working)
 
 
 @dataclass(frozen=True, slots=True)

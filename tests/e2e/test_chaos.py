@@ -23,7 +23,7 @@ from oracle import upscale
 from hndsr_client import Client
 
 SEED = os.environ.get("CHAOS_SEED", "0")
-ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "1"))
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))
@@ -35,7 +35,7 @@ def test_upscale_array_ends_well_when_processes_are_killed(number: int, tmp_path
     assert outcome.killed
 
 
-QUICK = frozenset({"kill_process", "restart_gateway"})
+QUICK = frozenset({"kill_process"})
 """Played by `make test`."""
 LONG = frozenset({"kill_gateway", "half_open", "cut_network", "turned_bits", "lost_packets", "clock_jump"})
 """Played by `make chaos` alone."""

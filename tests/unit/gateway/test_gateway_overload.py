@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+import pytest
 from fakes import FakeBackend
 from in_process import raw, refusal, request, run, running, scene, settle
 
 from hndsr_gateway.caller import Caller, called_by
 from hndsr_gateway.catalogue import Catalogue
 from hndsr_gateway.errors import GatewayError, OverloadedError, QuotaExceededError
+from hndsr_gateway.fair_gate import Running
 from hndsr_gateway.jobs import UpscaleAnswer, UpscaleRequest
 from hndsr_gateway.scheduling import Admission, Work
 from hndsr_gateway.server import image_workers
@@ -131,7 +133,7 @@ def test_request_that_cannot_be_done_in_time_is_told_when_it_could() -> None:
                 await there.call()
             error = (await there.call(in_s=7.0)).exception()
             assert isinstance(error, OverloadedError)
-            # 12 s of others' work and at most 1.5 times 4 s of its own are 11 s more than it has.
+            # 12 s of others' work, less what is done of it, and 4 s of its own are 9 s more than it has.
             assert 8.5 < error.retry_delay_s < 11.5
 
     run(test())
@@ -232,10 +234,54 @@ def test_waiting_request_is_given_up_before_it_begins_too_late() -> None:
     assert [call.size for call in backend.calls] == [SMALL]
 
 
+def test_request_is_let_in_when_it_is_done_in_time_in_the_mean() -> None:
+    """What is rarer ends when its turn comes too late."""
+
+    async def test() -> None:
+        admission = Admission(Settings())
+        ticket = admission.ticket(0, deadline_s=time.monotonic() + 1.3 * LONG_S)
+        with admission.request(admission.ticket(0)), admission.request(ticket):
+            admission.expect(ticket, Work(LONG_S))
+
+    run(test())
+
+
+def test_request_is_given_up_at_once_when_only_its_mean_is_in_time_and_it_cannot_begin() -> None:
+    async def test() -> None:
+        admission = Admission(Settings())
+        ticket = admission.ticket(0, deadline_s=time.monotonic() + 1.3 * LONG_S)
+
+        async def wait() -> None:
+            with admission.request(ticket):
+                admission.expect(ticket, Work(LONG_S))
+                await asyncio.Event().wait()
+
+        with admission.request(admission.ticket(0)), pytest.raises(OverloadedError, match="turn"):
+            await asyncio.create_task(wait())
+
+    run(test())
+
+
+def test_request_waits_for_what_is_left_of_a_tile_that_runs() -> None:
+    async def test() -> None:
+        admission, first = Admission(Settings()), Admission.ticket(0)
+        with admission.request(first):
+            admission.expect(first, Work(LONG_S, "m"))
+            late = admission.ticket(0, deadline_s=time.monotonic() + 1.5 * LONG_S)
+            first.running.append(Running(time.monotonic(), LONG_S))
+            with pytest.raises(OverloadedError):
+                admission.check(late, Work(LONG_S, "m"))
+            first.running[:] = [Running(time.monotonic() - 0.8 * LONG_S, LONG_S)]
+            admission.check(late, Work(LONG_S, "m"))
+
+    run(test())
+
+
 def test_request_that_has_begun_is_not_given_up() -> None:
     async def test() -> None:
         admission = Admission(Settings())
-        with admission.request(0), admission.request(0, deadline_s=time.monotonic() + 0.1) as ticket:
+        ticket = admission.ticket(0, deadline_s=time.monotonic() + 0.1)
+        with admission.request(admission.ticket(0)), admission.request(ticket):
             admission.expect(ticket, Work(0.05))
             ticket.begun = True
             await asyncio.sleep(0.2)
@@ -305,6 +351,17 @@ def test_full_queue_makes_room_for_a_caller_who_holds_less() -> None:
             assert there.ended == ["a OVERLOADED"]
             backend.release()
             await asyncio.gather(*flood[:4], other)
+
+    run(test())
+
+
+def test_full_queue_makes_no_room_for_what_cannot_be_done_in_time() -> None:
+    async def test() -> None:
+        async with callers(held(), **QUEUE) as there:
+            for _ in range(5):
+                await there.call("a")
+            await there.call("b", in_s=0.5)
+            assert there.ended == ["b OVERLOADED"]
 
     run(test())
 
@@ -411,3 +468,34 @@ def test_request_spends_nothing_when_it_cannot_be_done_in_time() -> None:
 
     run(test())
     assert account.spent == []
+
+
+def test_request_spends_nothing_when_it_is_refused_while_it_waits() -> None:
+    account = Account()
+
+    async def test() -> None:
+        async with callers(held(), max_concurrent_requests=1, max_queue_depth=1) as there:
+            await there.call("b")
+            waiting = await there.call(Caller(id="a", allowance=account), priority=BATCH)
+            await there.call("a")
+            assert outcome(waiting) == "OVERLOADED"
+
+    run(test())
+    assert account.spent == []
+
+
+def test_request_teaches_what_it_worked_and_not_how_long_it_waited_meanwhile() -> None:
+    async def test() -> None:
+        admission = Admission(Settings())
+        first, second = admission.ticket(0), admission.ticket(0)
+        with admission.request(first):
+            admission.expect(first, Work(0.02))
+            async with admission.place(first, long=False):
+                with first.working(0.02):
+                    pass
+                await asyncio.sleep(0.3)  # as for others that are measured
+        with admission.request(second):
+            admission.expect(second, Work(0.02))
+            admission.check(admission.ticket(0, deadline_s=time.monotonic() + 0.2), Work(0.02))
+
+    run(test())

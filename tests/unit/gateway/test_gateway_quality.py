@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from hndsr.v1 import upscale_pb2 as pb
 from hndsr_ensemble.evaluation import metrics
 from hndsr_gateway import quality
 from hndsr_gateway.errors import ReferenceMismatchError
+from hndsr_gateway.fair_gate import Ticket
 from hndsr_gateway.jobs import Quality
 from hndsr_gateway.types import Raster
 
@@ -118,7 +120,9 @@ def test_compare_refuses_what_cannot_be_compared(message: pb.CompareRequest, rea
 
 def measure(image: Raster, reference: Raster) -> Quality:
     """The figures of two images."""
-    return asyncio.run(quality.measure(image, reference, data_range=255.0, pause=lambda: asyncio.sleep(0)))
+    return asyncio.run(
+        quality.measure(image, reference, data_range=255.0, pause=lambda: asyncio.sleep(0), working=nullcontext)
+    )
 
 
 def masked(rows: slice) -> Raster:
@@ -147,6 +151,21 @@ def test_measure_takes_masks_that_only_touch_the_border_for_none() -> None:
     assert measure(masked(slice(0, 4)), Raster(TRUTH)).ssim == 1.0
 
 
+def test_measuring_counts_as_work_without_its_pauses() -> None:
+    image, ticket, worked = Raster(scene((600, 600))), Ticket(0, 0.0), list[bool]()
+
+    async def pause() -> None:
+        worked.append(bool(ticket.running))
+
+    async def test() -> None:
+        await quality.measure(image, image, data_range=255.0, pause=pause, working=ticket.working)
+
+    run(test())
+    assert ticket.worked_s > 0
+    assert not any(worked)
+    assert ticket.done_s == pytest.approx(quality.measuring_time_s((600, 600)))
+
+
 def test_measuring_stops_where_nobody_waits_for_it() -> None:
     image, blocks = Raster(scene((600, 600))), []
 
@@ -156,7 +175,7 @@ def test_measuring_stops_where_nobody_waits_for_it() -> None:
 
     async def test() -> None:
         with pytest.raises(asyncio.CancelledError):
-            await quality.measure(image, image, data_range=255.0, pause=give_up)
+            await quality.measure(image, image, data_range=255.0, pause=give_up, working=nullcontext)
 
     run(test())
     assert blocks == [1]

@@ -70,6 +70,26 @@ def test_one_stream_leaves_however_often_another_asks_meanwhile() -> None:
     run(test())
 
 
+def test_another_stream_leaves_for_each_caller_that_finds_no_room() -> None:
+    async def test() -> None:
+        room = Room()
+        streams = [room.open("a")[0] for _ in range(4)]
+        assert all(room.is_refused(caller) for caller in "bcd")
+        assert [stream.leaving.is_set() for stream in streams] == [False, True, True, True]
+
+    run(test())
+
+
+def test_caller_is_refused_when_all_streams_leave_already() -> None:
+    async def test() -> None:
+        room = Room(max_streams=1)
+        stream, _ = room.open("a")
+        stream.leaving.set()
+        assert room.is_refused("b")
+
+    run(test())
+
+
 def test_no_stream_leaves_when_another_has_as_many() -> None:
     async def test() -> None:
         room = Room()
