@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tritonclient.grpc import aio
+from tritonclient.utils import InferenceServerException
 
 from hndsr_ensemble.geometry import Axis
 from hndsr_ensemble.manifest import model_repository, read_manifests
@@ -104,9 +105,15 @@ class Connected:
             return set(status.regions)
 
     async def lose_registrations(self) -> None:
-        """Have the server forget all regions, as after a new start."""
+        """Have the server forget all regions, as after a new start; just after a reply it may still hold one."""
         async with aio.InferenceServerClient(self.triton.grpc_address) as client:
-            await client.unregister_system_shared_memory(headers=dict(self.triton.control_headers))
+            while True:
+                try:
+                    await client.unregister_system_shared_memory(headers=dict(self.triton.control_headers))
+                except InferenceServerException:
+                    await asyncio.sleep(0.05)
+                else:
+                    return
 
     async def hanging(self, asked: TileRequest) -> asyncio.Task[TileResponse]:
         """A tile that the model works on until `go`."""
