@@ -110,7 +110,7 @@ class Connected:
             while True:
                 try:
                     await client.unregister_system_shared_memory(headers=dict(self.triton.control_headers))
-                except InferenceServerException:
+                except InferenceServerException:  # noqa: PERF203 - it is a wait
                     await asyncio.sleep(0.05)
                 else:
                     return
