@@ -26,6 +26,7 @@ SEED = os.environ.get("CHAOS_SEED", "0")
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "1"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_upscale_array_ends_well_when_processes_are_killed(number: int, tmp_path: Path) -> None:
     script = Script.drawn(f"{SEED}/{number}")

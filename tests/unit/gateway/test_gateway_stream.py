@@ -121,7 +121,7 @@ def digest_of(pixels: np.ndarray, mask: np.ndarray | None) -> str:
 
 
 @given(jobs())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_stream_makes_the_bytes_that_upscale_makes(job: Job) -> None:
     digests = []
 
