@@ -20,6 +20,7 @@ from hndsr_gateway.triton.workspace import Workspace, create_workspace
 
 _GUARD_SLACK_S = guard.SLACK_S + guard.REAP_S + 2.0
 _LOG_END_S = 1.0
+_LOOK_S = 0.1
 
 
 class GuardedServer:
@@ -115,9 +116,18 @@ class GuardedServer:
 
     async def ended(self) -> int:
         """The exit code, once the guard has ended, everything of the server is gone, and its log is read."""
-        code = await self._guard.wait()
+        code = await self._exit_code()
         self._clear()
         await asyncio.wait(self._readers, timeout=_LOG_END_S)
+        return code
+
+    async def _exit_code(self) -> int:
+        """The guard's, once it has ended.
+
+        asyncio's own `wait` goes on while anybody holds the guard's pipes, as a model's process does that outlives it.
+        """
+        while (code := self._guard.returncode) is None:  # noqa: ASYNC110 - asyncio tells of this in no other way
+            await asyncio.sleep(_LOOK_S)
         return code
 
     def _clear(self) -> None:
@@ -131,7 +141,7 @@ class GuardedServer:
         self.stopping = True
         self._order.close()
         try:
-            await asyncio.wait_for(self._guard.wait(), self._exit_timeout_s + _GUARD_SLACK_S)
+            await asyncio.wait_for(self._exit_code(), self._exit_timeout_s + _GUARD_SLACK_S)
         except asyncio.TimeoutError:
             self._guard.kill()
         await self.ended()
